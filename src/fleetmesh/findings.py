@@ -1,0 +1,250 @@
+"""
+Findings: what is worth telling a person, and the one registry of their codes.
+
+A finding never stops anything. Whoever adds a rule that reports something adds its code to
+`REGISTRY`, in alphabetical order; severity and fix are looked up there, so that one code always
+means one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from fleetmesh.resources.model import Origin
+
+Severity = Literal["info", "warning", "error"]
+
+
+@attrs.frozen
+class FindingKind:
+    """
+    What a code stands for.
+
+    Attributes:
+        code: Lower-case words joined by dashes; stable, part of the JSON interface.
+        severity: `error` if traffic is lost or goes where it shouldn't, `warning` if it may after the
+            next change or if input was not understood, `info` if nothing has to be done.
+        meaning: What has been seen, in one sentence.
+        fix: What to do about it; "" where there is nothing to do.
+    """
+
+    code: str
+    severity: Severity
+    meaning: str
+    fix: str = ""
+
+
+@attrs.frozen
+class Finding:
+    """
+    One thing worth telling a person.
+
+    Attributes:
+        subject: Whom it is about, such as `Service shop/checkout` (see `Resource.subject`).
+        evidence: The facts behind the message, one each.
+        where: Where the subject was read, if it was read from a manifest.
+    """
+
+    code: str
+    severity: Severity
+    subject: str
+    message: str
+    evidence: tuple[str, ...] = ()
+    fix: str = ""
+    where: Origin | None = None
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.severity} {self.code}: {self.subject}: {self.message}{place}"
+
+
+_KINDS = (
+    FindingKind(
+        "cluster-failed-kept",
+        "warning",
+        "A cluster has failed, and what it published last is still in use.",
+        "Bring the cluster back, remove it from the mesh, or set cache_ttl so that its records expire.",
+    ),
+    FindingKind(
+        "duplicate-backend",
+        "warning",
+        "Several clusters publish the same backend address: only one row of it lives.",
+        "Give each cluster its own pod range, and publish an address from one cluster only.",
+    ),
+    FindingKind(
+        "duplicate-local-backend",
+        "error",
+        "Another cluster publishes the address of a local pod: the local row hides the remote one.",
+        "Give each cluster its own pod range.",
+    ),
+    FindingKind(
+        "duplicate-object",
+        "warning",
+        "One source declares the same object twice; the later one is in force.",
+        "Remove one of the two.",
+    ),
+    FindingKind(
+        "external-name-global",
+        "warning",
+        "A Service of type ExternalName is marked global: other clusters refuse it whole.",
+        "Remove the global annotation, or make it a ClusterIP Service.",
+    ),
+    FindingKind(
+        "frontend-conflict",
+        "error",
+        "Two Services of a cluster claim one external address, port and protocol.",
+        "Give each Service its own address or port.",
+    ),
+    FindingKind(
+        "invalid-affinity",
+        "warning",
+        "A Service has an affinity that is not local, remote or none; none is in force.",
+        'Set service.cilium.io/affinity to "local", "remote" or "none".',
+    ),
+    FindingKind(
+        "invalid-annotation",
+        "warning",
+        "An annotation has a value that its rule doesn't know; the default is in force.",
+        "Set one of the values that the message names.",
+    ),
+    FindingKind(
+        "invalid-resource",
+        "error",
+        "An object is one that Kubernetes or Cilium would refuse; it is not in force.",
+        "Mend the object as the message says.",
+    ),
+    FindingKind(
+        "manifest-problem",
+        "error",
+        "A document of a manifest could not be understood; what was valid before stays in force.",
+        "Mend the document at the place that the message names.",
+    ),
+    FindingKind(
+        "policy-local-remote",
+        "warning",
+        "A traffic policy Local keeps backends of other clusters: to Cilium Local means this node or "
+        "any other cluster.",
+        "Don't mark the Service global, or set its traffic policy to Cluster.",
+    ),
+    FindingKind(
+        "policy-rejected",
+        "error",
+        "A policy is one that Cilium refuses at import; it has no effect at all.",
+        "Mend the policy as the message says.",
+    ),
+    FindingKind(
+        "port-name-unmatched",
+        "error",
+        "A named port of a Service is one that no backend has: the backends are never selected.",
+        "Give the ports of the Service the same names in every cluster.",
+    ),
+    FindingKind(
+        "range-overlap",
+        "error",
+        "Ranges overlap, so that an address doesn't tell which cluster it belongs to.",
+        "Give each cluster ranges of its own.",
+    ),
+    FindingKind(
+        "self-managed-mesh",
+        "error",
+        "A cluster runs a Cluster Mesh of its own.",
+        "Disable the cluster's own mesh before it joins.",
+    ),
+    FindingKind(
+        "service-without-match",
+        "warning",
+        "The selector of a Service matches no pod.",
+        "Correct the selector, or the labels of the pods.",
+    ),
+    FindingKind(
+        "single-cluster-directory",
+        "info",
+        "A directory without fleet.yaml was read as one cluster.",
+        "Write a fleet.yaml, or put the manifests of each cluster into a folder of its name.",
+    ),
+    FindingKind(
+        "slice-overlap",
+        "warning",
+        "An address is in several EndpointSlices of one Service: after one of them changes, Cilium may "
+        "lose the backend.",
+        "List each address in one slice.",
+    ),
+    FindingKind(
+        "source-missing",
+        "error",
+        "A source that was read before can't be read any more; what it gave last is still in force.",
+        "Restore the source, or remove it from the mesh.",
+    ),
+    FindingKind(
+        "source-unstable",
+        "warning",
+        "A source changed while it was being read; what it gave before is still in force.",
+        "Write files beside their place and rename them into it.",
+    ),
+    FindingKind(
+        "tenants-reachable",
+        "warning",
+        "Tenants of a hub don't hear each other, but nothing denies traffic between them.",
+        "Give the tenants a policy that denies what comes from outside.",
+    ),
+    FindingKind(
+        "terminating-remote",
+        "warning",
+        "A terminating backend counts as active in the other clusters: records don't carry the state.",
+    ),
+    FindingKind(
+        "unknown-kind",
+        "info",
+        "Objects of a kind that no rule reads were passed over.",
+    ),
+    FindingKind(
+        "unnamed-remote-port",
+        "warning",
+        "A backend of another cluster has no port name and so serves every port of the Service.",
+        "Name the ports of the Service in every cluster.",
+    ),
+    FindingKind(
+        "unresolvable-name",
+        "warning",
+        "A name doesn't resolve in a cluster that may ask for it.",
+        "Declare the Service (and its namespace) in that cluster too.",
+    ),
+    FindingKind(
+        "unscheduled-pod",
+        "warning",
+        "No declared node fits a pod, so that it has no node.",
+        "Declare a node that the pod's nodeSelector matches.",
+    ),
+    FindingKind(
+        "weight-not-carried",
+        "warning",
+        "An EndpointSlice's weight acts in its own cluster only: records don't carry it.",
+        'Set service.cilium.io/shared to "false" to drain a cluster\'s backends everywhere.',
+    ),
+    FindingKind(
+        "zone-hints-defeated",
+        "warning",
+        "Backends without hints switch off zone-aware routing of a Service.",
+        "Give every cluster's backends zone hints, or none.",
+    ),
+)
+
+REGISTRY: Mapping[str, FindingKind] = MappingProxyType({kind.code: kind for kind in _KINDS})
+
+
+def finding(
+    code: str, subject: str, message: str, evidence: Iterable[str] = (), where: Origin | None = None
+) -> Finding:
+    """
+    A finding with the severity and the fix of its code.
+
+    Raises:
+        KeyError: The code isn't in `REGISTRY`.
+    """
+    kind = REGISTRY[code]
+    return Finding(code, kind.severity, subject, message, tuple(evidence), kind.fix, where)
