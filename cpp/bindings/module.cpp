@@ -1,0 +1,8 @@
+#include <pybind11/pybind11.h>
+
+#include "bindings.hpp"
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  module.doc() = "The core of fleetmesh: facts stored once, views by mask.";
+  fleetmesh::bindings::register_build(module);
+}

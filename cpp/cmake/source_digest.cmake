@@ -1,0 +1,15 @@
+# Writes OUTPUT: SHA-256 over the lines "<path below ROOT> <SHA-256 of the file>", in the order of the paths.
+# tests/unit/test_build_freshness.py computes the same.
+set(files "")
+foreach(folder include src datapath bindings)
+  file(GLOB_RECURSE found RELATIVE ${ROOT} ${ROOT}/${folder}/*.cpp ${ROOT}/${folder}/*.hpp ${ROOT}/${folder}/*.h)
+  list(APPEND files ${found})
+endforeach()
+list(SORT files COMPARE STRING)
+set(lines "")
+foreach(file ${files})
+  file(SHA256 ${ROOT}/${file} digest)
+  string(APPEND lines "${file} ${digest}\n")
+endforeach()
+string(SHA256 digest "${lines}")
+file(WRITE ${OUTPUT} "#pragma once\n#define FLEETMESH_SOURCE_DIGEST \"${digest}\"\n")
