@@ -1,0 +1,115 @@
+# Every command of a developer. `make` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+
+# Stamps and the tools live in the virtual environment: removing it starts afresh.
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f 2>/dev/null)
+CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
+REAL_TESTS := $(wildcard tests/real/test_*.py)
+EDITABLE_BUILD = $(wildcard build/editable-*)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy asan tsan real bench stubs format \
+        constraints clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(if $(wildcard $(STAMPS)/develop),develop,$(STAMPS)/user)  ## form a mesh from examples/, fail a cluster over, print what moved
+	$(BIN)/fleetmesh demo
+
+develop: $(STAMPS)/develop  ## the virtual environment with all tools, and the package installed in place
+
+core:  ## rebuild the C++ core in place, incrementally (after `make develop`)
+	cmake --build $(firstword $(EDITABLE_BUILD))
+	cmake --install $(firstword $(EDITABLE_BUILD)) --component python \
+	  --prefix "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" > /dev/null
+
+check: develop lint types unit-cpp unit-python  ## what every change must pass, in under three minutes
+
+test: check tidy asan tsan real  ## check, clang-tidy, sanitizers and real servers
+
+lint: develop
+	ruff check .
+	ruff format --check .
+	clang-format --dry-run --Werror $(CPP_FILES)
+
+types: develop
+	mypy
+
+unit-cpp: $(STAMPS)/gtest develop
+	cmake --preset dev > build/dev.log || (cat build/dev.log; exit 1)
+	cmake --build --preset dev
+	ctest --preset dev -j $(JOBS)
+
+unit-python: develop
+	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer'
+
+tidy: unit-cpp  ## clang-tidy over the core, its bindings and its tests
+	scripts/tidy
+
+asan: $(STAMPS)/gtest develop  ## C++ tests, and the Python tests that reach the core, under ASan and UBSan
+	scripts/sanitize asan
+
+tsan: $(STAMPS)/gtest develop  ## the same under ThreadSanitizer, for what uses threads
+	scripts/sanitize tsan
+
+real: develop  ## tests against real servers and Cilium's own packages
+ifeq ($(REAL_TESTS),)
+	@echo 'tests/real has no tests'
+else
+	$(BIN)/python -m pytest -q -m real
+endif
+
+bench: develop  ## benchmarks of the core and of the package
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release
+	@for program in $(patsubst cpp/bench/%.cpp,build/release/%,$(wildcard cpp/bench/*.cpp)); do $$program || exit 1; done
+	@for program in $(wildcard benchmarks/*.py); do $(BIN)/python $$program || exit 1; done
+
+stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
+	$(BIN)/python scripts/generate_stubs.py --write
+
+format: develop  ## format Python and C++, and mend what ruff can
+	ruff check --fix .
+	ruff format .
+	clang-format -i $(CPP_FILES)
+
+constraints: $(STAMPS)/venv  ## resolve all dependencies anew into constraints.txt
+	$(BIN)/python scripts/resolve_constraints.py
+
+clean:  ## remove everything that was built
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'fleetmesh needs Python 3.11 or newer; name one with `make PYTHON=...`' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS) build
+	touch $@
+
+# What a user does: a plain install with nothing of a developer's.
+$(STAMPS)/user: pyproject.toml constraints.txt CMakeLists.txt $(CORE_SOURCES) $(shell find src -name '*.py') | $(STAMPS)/venv
+	$(PIP) install -c constraints.txt '.[cli]'
+	touch $@
+
+$(STAMPS)/tools: pyproject.toml constraints.txt | $(STAMPS)/venv
+	$(PIP) install -c constraints.txt pip
+	$(PIP) install -c constraints.txt --group dev
+	touch $@
+
+$(STAMPS)/develop: $(STAMPS)/tools pyproject.toml CMakeLists.txt $(CORE_SOURCES)
+	$(PIP) install -c constraints.txt --no-build-isolation -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
+	rm -f $(STAMPS)/user
+	touch $@
+
+# GoogleTest comes from the system: the core's build downloads nothing.
+$(STAMPS)/gtest: | $(STAMPS)/tools
+	scripts/require-googletest
+	touch $@

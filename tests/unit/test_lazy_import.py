@@ -1,0 +1,53 @@
+"""
+`import fleetmesh` costs next to nothing, and every public name is there when it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import fleetmesh
+
+RIGHT_OF_MESH = {"state", "kubernetes", "azure", "hubble", "web", "metrics", "cli", "testing"}
+OPTIONAL = {"click", "rich", "grpc", "google", "kubernetes", "azure", "re2", "aiohttp", "pyarrow", "duckdb"}
+
+
+def modules_after(code: str) -> set[str]:
+    """
+    The modules that a new interpreter has loaded after running the code.
+    """
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(json.loads(result.stdout))
+
+
+def test_importing_the_package_loads_none_of_its_modules_and_no_dependency() -> None:
+    before = modules_after("")
+    loaded = modules_after("import fleetmesh") - before
+
+    assert {name for name in loaded if name.startswith("fleetmesh")} == {"fleetmesh"}
+    assert {name.split(".")[0] for name in loaded}.isdisjoint(OPTIONAL | {"attrs", "numpy", "msgspec", "yaml"})
+
+
+def test_using_every_public_name_loads_nothing_right_of_mesh_and_no_optional_package() -> None:
+    before = modules_after("")
+    loaded = modules_after("import fleetmesh\nfor name in fleetmesh.__all__: getattr(fleetmesh, name)") - before
+
+    parts = {name.split(".")[1] for name in loaded if name.startswith("fleetmesh.")}
+    assert parts.isdisjoint(RIGHT_OF_MESH)
+    assert {name.split(".")[0] for name in loaded}.isdisjoint(OPTIONAL)
+
+
+@pytest.mark.parametrize("name", fleetmesh.__all__)
+def test_a_public_name_is_there(name: str) -> None:
+    assert getattr(fleetmesh, name) is not None
+    assert name in dir(fleetmesh)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'fleetmesh' has no attribute 'nothing'"):
+        fleetmesh.nothing  # noqa: B018
