@@ -1,0 +1,3 @@
+"""
+Slow, obvious implementations that the fast ones are compared with.
+"""
