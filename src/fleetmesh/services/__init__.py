@@ -1,0 +1,3 @@
+"""
+What Services mean: annotations, frontends, endpoints, workloads, names and the merge's explanation.
+"""
