@@ -176,7 +176,7 @@ def verdict(
     else:
         if row.socket in local_table(facts, viewer, key):
             return "hidden-by-local", ""
-        taken = facts.members[publisher].export_rows(key, facts.strict)[row.address][0]
+        taken = facts.members[publisher].export_entries(key, facts.strict)[row.address][0]
         if taken.slice != row.slice:
             return "slice-overlap", taken.slice
         owner = remote_table(facts, viewer, key)[row.socket]

@@ -108,6 +108,19 @@ class Row:
         return (self.address, self.port, self.protocol)
 
 
+@attrs.frozen
+class Entry:
+    """One address in one slice, with a row for each of its ports (none, if the slice has no port)."""
+
+    slice: str
+    address: str
+    hostname: str
+    zone: str
+    for_zones: tuple[str, ...]
+    exportable: bool
+    rows: tuple[Row, ...]
+
+
 def home_state(conditions: int, weight: int) -> int:
     if weight == 0:
         return MAINTENANCE
@@ -125,7 +138,8 @@ class Slice:
     weight: int
     revision: int
 
-    def rows(self, name: str) -> Iterator[Row]:
+    def entries(self, name: str) -> Iterator[Entry]:
+        """One an address: a later endpoint of the slice replaces an earlier one whole."""
         last: dict[str, Endpoint] = {}
         for endpoint in self.endpoints:
             for text in endpoint[0]:
@@ -135,9 +149,10 @@ class Slice:
         sockets: dict[tuple[int, int], set[str]] = {}
         for port_name, protocol, port in self.ports:
             sockets.setdefault((port, protocol), set()).add(port_name)
-        for address, (_, conditions, node, hostname, zone, for_zones) in last.items():
-            for (port, protocol), names in sockets.items():
-                yield Row(
+        for address, (_, conditions, node, hostname, zone, hints) in last.items():
+            for_zones = tuple(hints) if zone else ()
+            rows = tuple(
+                Row(
                     slice=name,
                     address=address,
                     port=port,
@@ -148,9 +163,13 @@ class Slice:
                     node=node,
                     hostname=hostname,
                     zone=zone,
-                    for_zones=tuple(for_zones) if zone else (),
+                    for_zones=for_zones,
                     exportable=bool(conditions & (READY | SERVING)),
                 )
+                for (port, protocol), names in sockets.items()
+            )
+            exportable = bool(conditions & (READY | SERVING))
+            yield Entry(name, address, hostname, zone, for_zones, exportable, rows)
 
     def ports_of(self, port: int, protocol: int) -> list[str]:
         return [name for name, proto, number in self.ports if (number, proto) == (port, protocol)]
@@ -163,9 +182,10 @@ class Loaded:
     states: dict[Socket, int]
     revision: int
 
-    def rows(self) -> Iterator[Row]:
+    def entries(self) -> Iterator[Entry]:
+        """One a socket, as if each came from an endpoint of its own."""
         for (address, port, protocol), state in self.states.items():
-            yield Row(
+            row = Row(
                 slice=LOADED,
                 address=address,
                 port=port,
@@ -179,6 +199,7 @@ class Loaded:
                 for_zones=(),
                 exportable=state in (ACTIVE, TERMINATING),
             )
+            yield Entry(LOADED, address, "", "", (), row.exportable, (row,))
 
 
 @attrs.define
@@ -215,21 +236,24 @@ class Member:
     def services(self) -> set[Key]:
         return set(self.specs) | set(self.slices) | set(self.loaded)
 
-    def slice_rows(self, key: Key, strict: bool) -> list[Row]:
+    def entries(self, key: Key, strict: bool) -> list[Entry]:
         """
-        The rows of all slices; of two slices that give the same, the one that wins comes last: the one
+        What all slices give; of two slices that give the same, the one that wins comes last: the one
         written last or, in strict mode, the lexically first.
         """
-        found: list[tuple[int, str, list[Row]]] = [
-            (part.revision, name, list(part.rows(name))) for name, part in self.slices.get(key, {}).items()
+        found = [
+            (part.revision, name, list(part.entries(name))) for name, part in self.slices.get(key, {}).items()
         ]
         if key in self.loaded:
-            found.append((self.loaded[key].revision, LOADED, list(self.loaded[key].rows())))
+            found.append((self.loaded[key].revision, LOADED, list(self.loaded[key].entries())))
         if strict:
             found.sort(key=lambda item: item[1], reverse=True)
         else:
-            found.sort()
-        return [row for _, _, rows in found for row in rows]
+            found.sort(key=lambda item: item[:2])
+        return [entry for _, _, entries in found for entry in entries]
+
+    def slice_rows(self, key: Key, strict: bool) -> list[Row]:
+        return [row for entry in self.entries(key, strict) for row in entry.rows]
 
     def hidden_at_home(self, row: Row) -> str:
         """Why a row is not in the member's own backend table, "" if it is."""
@@ -244,17 +268,23 @@ class Member:
         rows = self.slice_rows(key, strict)
         return {row.socket: row for row in rows if not self.hidden_at_home(row)}
 
-    def export_rows(self, key: Key, strict: bool) -> dict[str, list[Row]]:
-        """Address -> the rows of the one slice that the export takes this address from."""
-        taken: dict[str, list[Row]] = {}
-        for row in self.slice_rows(key, strict):
-            if not row.exportable:
+    def export_entries(self, key: Key, strict: bool) -> dict[str, list[Entry]]:
+        """Address -> what the one slice says of it that the export takes this address from."""
+        taken: dict[str, list[Entry]] = {}
+        for entry in self.entries(key, strict):
+            if not entry.exportable:
                 continue
-            if row.address in taken and taken[row.address][0].slice == row.slice:
-                taken[row.address].append(row)
+            if entry.address in taken and taken[entry.address][0].slice == entry.slice:
+                taken[entry.address].append(entry)
             else:
-                taken[row.address] = [row]
+                taken[entry.address] = [entry]
         return taken
+
+    def export_rows(self, key: Key, strict: bool) -> dict[str, list[Row]]:
+        return {
+            address: [row for entry in entries for row in entry.rows]
+            for address, entries in self.export_entries(key, strict).items()
+        }
 
     def exports(self, key: Key) -> bool:
         spec = self.spec(key)
@@ -269,11 +299,15 @@ class Member:
         if not self.exports(key):
             return None
         out: list[RecordEntry] = []
-        for address, rows in sorted(self.export_rows(key, strict).items(), key=lambda item: rank(item[0])):
+        found = self.export_entries(key, strict)
+        for address in sorted(found, key=rank):
             ports = sorted(
-                (name, row.protocol, row.port) for row in rows for name in self._names_in_slice(key, row)
+                (name, row.protocol, row.port)
+                for entry in found[address]
+                for row in entry.rows
+                for name in self._names_in_slice(key, row)
             )
-            first = rows[0]
+            first = found[address][0]
             out.append((address, first.hostname, first.zone, first.for_zones, ports))
         return out
 
