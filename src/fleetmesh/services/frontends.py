@@ -111,7 +111,9 @@ def record_frontends(service: Service) -> dict[str, RecordPorts]:
     """
     if is_headless(service):
         return {}
-    ports: RecordPorts = {port.name: {"Protocol": port.protocol, "Port": port.port} for port in service.ports}
+    ports: RecordPorts = {
+        port.name: {"Protocol": port.protocol, "Port": port.port & 0xFFFF} for port in service.ports
+    }
     return dict.fromkeys(service.cluster_ips or (service.cluster_ip,), ports)
 
 
@@ -187,8 +189,10 @@ def _made(service: Service, exposed: str | None) -> Iterator[tuple[int, bool, st
     cluster_ips = sorted(service.cluster_ips) or [service.cluster_ip]
     node_addresses = [_ANY[family] for family in service_families(service)]
     outside = service.type in ("NodePort", "LoadBalancer")
-    ports = [(port.port, port.protocol, port.name) for port in service.ports]
-    node_ports = [(port.node_port, port.protocol, port.name) for port in service.ports if port.node_port]
+    ports = [(port.port & 0xFFFF, port.protocol, port.name) for port in service.ports]
+    node_ports = [
+        (port.node_port & 0xFFFF, port.protocol, port.name) for port in service.ports if port.node_port
+    ]
     parts = (
         (CLUSTER_IP, exposed in (None, "ClusterIP"), (False,), cluster_ips, ports),
         (NODE_PORT, outside and exposed in (None, "NodePort"), scopes, node_addresses, node_ports),
