@@ -1,0 +1,305 @@
+// A mesh and its transactions.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+
+#include "bindings.hpp"
+#include "fleetmesh/classes.hpp"
+#include "fleetmesh/transaction.hpp"
+
+namespace py = pybind11;
+
+namespace fleetmesh::bindings {
+namespace {
+
+using Endpoint = std::tuple<std::vector<std::string>, int, std::string, std::string, std::string,
+                            std::vector<std::string>>;
+using Port = std::tuple<std::string, int, int>;
+using Name = std::pair<std::string, std::string>;
+
+// A commit's outcome; keeps the mesh alive, whose names it needs.
+struct PyDelta {
+  Delta delta;
+  std::shared_ptr<const Mesh> mesh;
+};
+
+struct PyTransaction {
+  explicit PyTransaction(const std::shared_ptr<Mesh>& owner)
+      : mesh(owner), change(std::make_unique<Transaction>(owner)) {}
+  std::shared_ptr<Mesh> mesh;
+  std::unique_ptr<Transaction> change;
+};
+
+ClusterId cluster_id(const PyTransaction& t, long long id) {
+  if (id < 1 || id > t.mesh->capacity())
+    throw std::out_of_range("cluster id " + std::to_string(id) + " is not within 1.." +
+                            std::to_string(t.mesh->capacity()));
+  return static_cast<ClusterId>(id);
+}
+
+std::uint16_t port_number(int port) {
+  if (port < 0 || port > 65535)
+    throw std::invalid_argument("port " + std::to_string(port) + " is not within 0..65535");
+  return static_cast<std::uint16_t>(port);
+}
+
+void set_slice(PyTransaction& t, long long id, const std::string& space, const std::string& service,
+               const std::string& slice, const std::vector<Endpoint>& endpoints,
+               const std::vector<Port>& ports, int weight) {
+  std::vector<EndpointFacts> endpoint_facts;
+  endpoint_facts.reserve(endpoints.size());
+  for (const auto& [addresses, conditions, node, hostname, zone, for_zones] : endpoints)
+    endpoint_facts.push_back(
+        {addresses, static_cast<std::uint8_t>(conditions), node, hostname, zone, for_zones});
+  std::vector<PortFacts> port_facts;
+  port_facts.reserve(ports.size());
+  for (const auto& [name, protocol, port] : ports)
+    port_facts.push_back({name, static_cast<std::uint8_t>(protocol), port_number(port)});
+  if (weight < 0 || weight > 65535)
+    throw std::invalid_argument("weight " + std::to_string(weight) + " is not within 0..65535");
+  t.change->set_slice(cluster_id(t, id), space, service, slice, endpoint_facts, port_facts,
+                      static_cast<std::uint16_t>(weight));
+}
+
+// One column of a bulk load: an array of exactly this type, or one value for all rows.
+template <class T>
+class Column {
+ public:
+  Column(const char* name, const py::object& value, py::ssize_t rows) {
+    if (py::isinstance<py::array>(value)) {
+      const auto array = py::reinterpret_borrow<py::array>(value);
+      if (!array.dtype().is(py::dtype::of<T>()) || array.ndim() != 1)
+        throw py::type_error(std::string("column '") + name + "' is not a one-dimensional array of " +
+                             py::str(py::dtype::of<T>()).cast<std::string>());
+      if (array.shape(0) != rows)
+        throw py::value_error(std::string("column '") + name + "' has " + std::to_string(array.shape(0)) +
+                              " rows, 'service' has " + std::to_string(rows));
+      array_ = py::array_t<T, py::array::c_style>::ensure(array);
+      data_ = array_.data();
+      step_ = 1;
+    } else {
+      one_ = value.cast<T>();
+      data_ = &one_;
+    }
+  }
+  Column(const Column&) = delete;
+  Column& operator=(const Column&) = delete;
+  T operator[](std::size_t row) const { return data_[row * step_]; }
+
+ private:
+  py::array_t<T, py::array::c_style> array_;
+  T one_{};
+  const T* data_ = nullptr;
+  std::size_t step_ = 0;
+};
+
+// uint32 of shape (n,) for IPv4, uint8 of shape (n, 16) for IPv6.
+class AddressColumn {
+ public:
+  AddressColumn(const py::array& value, py::ssize_t rows) {
+    v6_ = value.ndim() == 2;
+    const bool fits = v6_ ? value.dtype().is(py::dtype::of<std::uint8_t>()) && value.shape(1) == 16
+                          : value.ndim() == 1 && value.dtype().is(py::dtype::of<std::uint32_t>());
+    if (!fits) throw py::type_error("column 'address' is neither uint32 of shape (n,) nor uint8 of (n, 16)");
+    if (value.shape(0) != rows)
+      throw py::value_error("column 'address' has " + std::to_string(value.shape(0)) +
+                            " rows, 'service' has " + std::to_string(rows));
+    array_ = py::array::ensure(value, py::array::c_style);
+    data_ = array_.data();
+  }
+  Address operator[](std::size_t row) const {
+    if (v6_) return Address::v6(static_cast<const std::uint8_t*>(data_) + row * 16);
+    return Address::v4(static_cast<const std::uint32_t*>(data_)[row]);
+  }
+
+ private:
+  py::array array_;
+  const void* data_ = nullptr;
+  bool v6_ = false;
+};
+
+std::vector<ServiceId> service_ids(Transaction& change, const std::vector<Name>& services) {
+  std::vector<ServiceId> ids;
+  ids.reserve(services.size());
+  for (const auto& [space, name] : services) ids.push_back(change.shared().services.id(space, name));
+  return ids;
+}
+
+ServiceId service_at(const std::vector<ServiceId>& ids, std::uint32_t index) {
+  if (index >= ids.size())
+    throw py::index_error("column 'service' names service " + std::to_string(index) + " of " +
+                          std::to_string(ids.size()));
+  return ids[index];
+}
+
+using Services = py::array_t<std::uint32_t, py::array::c_style>;
+
+Services service_column(const py::array& value) {
+  if (value.ndim() != 1 || !value.dtype().is(py::dtype::of<std::uint32_t>()))
+    throw py::type_error("column 'service' is not a one-dimensional array of uint32");
+  return Services::ensure(value);
+}
+
+void load_backends(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
+                   const py::object& cluster, const py::array& address, const py::object& port,
+                   const py::object& protocol, const py::object& state, const py::object& remove) {
+  const Services index = service_column(service);
+  const py::ssize_t count = index.shape(0);
+  const Column<std::uint16_t> clusters("cluster", cluster, count);
+  const AddressColumn addresses(address, count);
+  const Column<std::uint16_t> ports("port", port, count);
+  const Column<std::uint8_t> protocols("protocol", protocol, count);
+  const Column<std::uint8_t> states("state", state, count);
+  const Column<bool> removals("remove", remove, count);
+  const std::uint32_t* const indices = index.data();
+  const py::gil_scoped_release release;
+  const auto ids = service_ids(*t.change, services);
+  std::vector<BulkRow> rows(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (states[i] > static_cast<std::uint8_t>(BackendState::maintenance))
+      throw std::invalid_argument("column 'state' has " + std::to_string(states[i]) + " in row " +
+                                  std::to_string(i));
+    t.change->require_member(clusters[i]);
+    rows[i].key = {service_at(ids, indices[i]), clusters[i], 0, addresses[i], ports[i], protocols[i]};
+    rows[i].state = static_cast<BackendState>(states[i]);
+    rows[i].remove = removals[i];
+  }
+  t.change->load(rows);
+}
+
+void load_services(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
+                   const py::object& cluster, const py::array& address, const py::object& port,
+                   const py::object& protocol, const std::string& port_name, const py::object& affinity,
+                   const py::object& shared) {
+  const Services index = service_column(service);
+  const py::ssize_t count = index.shape(0);
+  const Column<std::uint16_t> clusters("cluster", cluster, count);
+  const AddressColumn addresses(address, count);
+  const Column<std::uint16_t> ports("port", port, count);
+  const Column<std::uint8_t> protocols("protocol", protocol, count);
+  const Column<std::uint8_t> affinities("affinity", affinity, count);
+  const Column<bool> sharing("shared", shared, count);
+  const std::uint32_t* const indices = index.data();
+  const py::gil_scoped_release release;
+  const auto ids = service_ids(*t.change, services);
+  const StringId name = t.change->shared().strings.id(port_name);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    if (affinities[i] > static_cast<std::uint8_t>(Affinity::remote))
+      throw std::invalid_argument("column 'affinity' has " + std::to_string(affinities[i]) + " in row " +
+                                  std::to_string(i));
+    auto spec = std::make_shared<ServiceSpec>();
+    spec->is_global = true;
+    spec->shared = sharing[i];
+    spec->affinity = static_cast<Affinity>(affinities[i]);
+    spec->frontends.push_back({FrontendType::cluster_ip, false, protocols[i], ports[i], name, addresses[i]});
+    t.change->set_service(clusters[i], service_at(ids, indices[i]), std::move(spec));
+  }
+}
+
+}  // namespace
+
+void register_mesh(py::module_& module) {
+  py::class_<PyDelta>(module, "Delta", "What one transaction changed.")
+      .def_property_readonly("old", [](const PyDelta& d) { return d.delta.before->generation; })
+      .def_property_readonly("new", [](const PyDelta& d) { return d.delta.after->generation; })
+      .def_property_readonly(
+          "services",
+          [](const PyDelta& d) {
+            std::vector<DeltaEntry> entries;
+            {
+              const py::gil_scoped_release release;
+              entries = entries_of(d.delta, *d.mesh);
+            }
+            std::vector<std::tuple<std::string, std::string, std::vector<ClusterId>>> result;
+            result.reserve(entries.size());
+            for (const auto& entry : entries) {
+              auto [space, name] = d.mesh->shared().services.name(entry.service);
+              result.emplace_back(std::move(space), std::move(name), entry.viewers.list());
+            }
+            return result;
+          },
+          "One (namespace, name, cluster ids of the viewers) for each class of viewers of a service "
+          "whose answer may have changed.");
+
+  py::class_<PyTransaction>(module, "Transaction",
+                            "One change of a mesh: all of it or, without commit, nothing.")
+      .def(
+          "join",
+          [](PyTransaction& t, long long id, const std::string& name, bool enable_ipv6,
+             bool service_topology) {
+            t.change->join(cluster_id(t, id), name, enable_ipv6, service_topology);
+          },
+          py::arg("cluster_id"), py::arg("name"), py::kw_only(), py::arg("enable_ipv6") = true,
+          py::arg("service_topology") = false)
+      .def(
+          "leave", [](PyTransaction& t, long long id) { t.change->leave(cluster_id(t, id)); },
+          py::arg("cluster_id"))
+      .def(
+          "hear",
+          [](PyTransaction& t, long long viewer, const std::vector<long long>& publishers) {
+            std::vector<ClusterId> ids;
+            ids.reserve(publishers.size());
+            for (const long long id : publishers) ids.push_back(cluster_id(t, id));
+            t.change->hear(cluster_id(t, viewer), ids);
+          },
+          py::arg("viewer"), py::arg("publishers"))
+      .def(
+          "set_node",
+          [](PyTransaction& t, long long id, const std::string& node, const std::string& zone) {
+            t.change->set_node(cluster_id(t, id), node, zone);
+          },
+          py::arg("cluster_id"), py::arg("node"), py::arg("zone"))
+      .def(
+          "remove_node",
+          [](PyTransaction& t, long long id, const std::string& node) {
+            t.change->remove_node(cluster_id(t, id), node);
+          },
+          py::arg("cluster_id"), py::arg("node"))
+      .def(
+          "set_service",
+          [](PyTransaction& t, long long id, const std::string& space, const std::string& name,
+             const SpecArguments& spec) {
+            t.change->set_service(cluster_id(t, id), space, name, to_spec(spec, t.change->shared().strings));
+          },
+          py::arg("cluster_id"), py::arg("namespace"), py::arg("name"), py::arg("spec"))
+      .def(
+          "remove_service",
+          [](PyTransaction& t, long long id, const std::string& space, const std::string& name) {
+            t.change->remove_service(cluster_id(t, id), space, name);
+          },
+          py::arg("cluster_id"), py::arg("namespace"), py::arg("name"))
+      .def("set_slice", &set_slice, py::arg("cluster_id"), py::arg("namespace"), py::arg("service"),
+           py::arg("slice"), py::arg("endpoints"), py::arg("ports"), py::arg("weight") = 100,
+           "Endpoints are (addresses, conditions, node, hostname, zone, zones of hints), conditions "
+           "bits 1 ready, 2 serving, 4 terminating; ports are (name, protocol, port); weight 0 is "
+           "maintenance. Addresses that can't be parsed are left out.")
+      .def(
+          "remove_slice",
+          [](PyTransaction& t, long long id, const std::string& space, const std::string& service,
+             const std::string& slice) { t.change->remove_slice(cluster_id(t, id), space, service, slice); },
+          py::arg("cluster_id"), py::arg("namespace"), py::arg("service"), py::arg("slice"))
+      .def("load_services", &load_services, py::arg("services"), py::kw_only(), py::arg("service"),
+           py::arg("cluster"), py::arg("address"), py::arg("port"), py::arg("protocol") = 6,
+           py::arg("port_name") = "", py::arg("affinity") = 0, py::arg("shared") = true,
+           "Global ClusterIP services with one port each, by columns.")
+      .def("load_backends", &load_backends, py::arg("services"), py::kw_only(), py::arg("service"),
+           py::arg("cluster"), py::arg("address"), py::arg("port"), py::arg("protocol") = 6,
+           py::arg("state") = 0, py::arg("remove") = false,
+           "Upserts and removes single backends, by columns.")
+      .def("commit", [](PyTransaction& t) {
+        const py::gil_scoped_release release;
+        return PyDelta{t.change->commit(), t.mesh};
+      });
+
+  py::class_<Mesh, std::shared_ptr<Mesh>>(module, "Core",
+                                          "The facts of one mesh and the right to change them.")
+      .def(py::init<bool, ClusterId>(), py::kw_only(), py::arg("strict") = false, py::arg("capacity") = 255)
+      .def_property_readonly("generation", [](const Mesh& m) { return m.state()->generation; })
+      .def("begin", [](const std::shared_ptr<Mesh>& m) { return PyTransaction(m); })
+      .def("snapshot", [](const std::shared_ptr<Mesh>& m) { return Snapshot{m->state(), m}; })
+      .def("fork", &Mesh::fork, "A mesh of its own that shares what neither changes.");
+}
+
+}  // namespace fleetmesh::bindings

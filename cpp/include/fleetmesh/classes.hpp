@@ -1,0 +1,31 @@
+// Which viewers are alike for a service, and which of them a change concerns.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fleetmesh/state.hpp"
+
+namespace fleetmesh {
+
+// The viewers of one service, grouped by equal inputs: the same own Service as far as selection
+// goes, the same records, and nothing of their own that others don't have.
+struct ServiceClasses {
+  std::uint64_t class_version = 0;
+  std::uint64_t topology_version = 0;
+  std::vector<MemberSet> classes;  // by their lowest member
+  MemberSet listeners;             // viewers whom other members' records concern
+};
+
+std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service);
+
+// One class whose inputs changed, and which of its viewers that concerns.
+struct DeltaEntry {
+  ServiceId service = 0;
+  MemberSet viewers;
+};
+
+// Every (service, class) whose answer may have changed; what isn't listed has not changed.
+std::vector<DeltaEntry> entries_of(const Delta& delta, const Mesh& mesh);
+
+}  // namespace fleetmesh

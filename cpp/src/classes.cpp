@@ -1,0 +1,126 @@
+#include "fleetmesh/classes.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+
+namespace fleetmesh {
+namespace {
+
+void put(std::string& key, std::uint64_t value) {
+  key.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// Everything of a spec that selection reads; addresses and types of frontends are not among it.
+std::string selection_key(const ServiceSpec& spec) {
+  std::string key;
+  put(key, static_cast<std::uint64_t>(spec.effective_affinity()));
+  std::set<std::tuple<Family, std::uint8_t, StringId>> kinds;
+  for (const auto& frontend : spec.frontends)
+    kinds.emplace(frontend.address.family, frontend.protocol, frontend.port_name);
+  for (const auto& [family, protocol, name] : kinds)
+    put(key, static_cast<std::uint64_t>(family) << 40 | std::uint64_t{protocol} << 32 | name);
+  return key;
+}
+
+// Whether the viewer's answer depends on more than what its class has in common.
+bool alone(const ServiceSpec& spec, const Offer& offer, const MemberFacts& viewer) {
+  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology) ||
+         !offer.even();
+}
+
+bool listens(const ServiceSpec& spec, const MemberFacts& viewer) {
+  if (spec.headless || spec.frontends.empty()) return false;
+  // Hints of other members' backends count even where those are not used.
+  return spec.is_global || (spec.distribution == Distribution::same_zone && viewer.service_topology);
+}
+
+std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId service,
+                                               const ServiceEntry& entry) {
+  auto result = std::make_shared<ServiceClasses>();
+  result->class_version = entry.class_version;
+  result->topology_version = state.topology_version;
+  std::map<std::string, std::size_t> known;
+  entry.holders.each([&](ClusterId id) {
+    const Offer& offer = *state.offers.find({id, service});
+    if (!offer.spec) return;
+    const MemberFacts& viewer = *state.members.find(id);
+    std::string key;
+    if (alone(*offer.spec, offer, viewer)) {
+      put(key, id);
+    } else {
+      MemberSet inputs = viewer.hears;
+      inputs.add(id);
+      inputs &= entry.exporters;
+      key = selection_key(*offer.spec);
+      for (const auto word : inputs.words()) put(key, word);
+    }
+    const auto [at, fresh] = known.try_emplace(key, result->classes.size());
+    if (fresh) result->classes.emplace_back();
+    result->classes[at->second].add(id);
+    if (listens(*offer.spec, viewer)) result->listeners.add(id);
+  });
+  return result;
+}
+
+MemberSet who_hears(const State& state, const MemberSet& publishers) {
+  MemberSet result;
+  for (auto at = state.members.begin(); at; at.next())
+    if (!(at.value().hears & publishers).empty()) result.add(at.key());
+  return result;
+}
+
+}  // namespace
+
+std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service) {
+  const ServiceEntry* entry = state.services.find(service);
+  if (!entry) return std::make_shared<const ServiceClasses>();
+  Shared& shared = mesh.shared();
+  {
+    const std::scoped_lock lock(shared.classes_mutex);
+    const auto known = shared.classes.find(service);
+    if (known != shared.classes.end() && known->second->class_version == entry->class_version &&
+        known->second->topology_version == state.topology_version)
+      return known->second;
+  }
+  auto fresh = work_out(state, service, *entry);
+  const std::scoped_lock lock(shared.classes_mutex);
+  shared.classes[service] = fresh;
+  return fresh;
+}
+
+std::vector<DeltaEntry> entries_of(const Delta& delta, const Mesh& mesh) {
+  std::vector<DeltaEntry> entries;
+  std::map<std::vector<ClusterId>, MemberSet> hearers;  // by publishers; few differ in one change
+  for (const Touched& touched : delta.touched) {
+    MemberSet concerned = touched.viewers;
+    if (!touched.records.empty()) {
+      const auto [at, fresh] = hearers.try_emplace(touched.records.list());
+      if (fresh)
+        at->second = who_hears(*delta.before, touched.records) | who_hears(*delta.after, touched.records);
+      concerned |= at->second;
+    }
+    const auto before = classes_of(*delta.before, mesh, touched.service);
+    const auto after = classes_of(*delta.after, mesh, touched.service);
+    concerned &= before->listeners | after->listeners;
+    const ServiceEntry* old_entry = delta.before->services.find(touched.service);
+    const ServiceEntry* new_entry = delta.after->services.find(touched.service);
+    if (old_entry && new_entry) concerned -= old_entry->covered & new_entry->covered;
+    concerned |= touched.own;
+
+    MemberSet left = concerned;
+    for (const auto& same : after->classes) {
+      const MemberSet part = same & concerned;
+      if (part.empty()) continue;
+      entries.push_back({touched.service, part});
+      left -= part;
+    }
+    for (const auto& same : before->classes)  // of viewers that have no such Service any more
+      if (const MemberSet part = same & left; !part.empty()) entries.push_back({touched.service, part});
+  }
+  return entries;
+}
+
+}  // namespace fleetmesh

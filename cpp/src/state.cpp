@@ -1,0 +1,50 @@
+#include "fleetmesh/state.hpp"
+
+#include <stdexcept>
+
+namespace fleetmesh {
+
+ServiceId ServiceNames::id(std::string_view space, std::string_view name) {
+  if (space.find('\0') != std::string_view::npos || name.find('\0') != std::string_view::npos)
+    throw std::invalid_argument("a service's namespace or name has a NUL character");
+  return strings_.list({std::string(space), std::string(name)});
+}
+
+bool ServiceNames::find(std::string_view space, std::string_view name, ServiceId& out) const {
+  std::string joined(space);
+  joined += '\0';
+  joined += name;
+  return strings_.find(joined, out);
+}
+
+std::pair<std::string, std::string> ServiceNames::name(ServiceId id) const {
+  const std::string& joined = strings_.text(id);
+  const auto end = joined.find('\0');
+  return {joined.substr(0, end), joined.substr(end + 1)};
+}
+
+const ServiceSpec* State::spec(ClusterId member, ServiceId service) const {
+  const Offer* offer = offers.find({member, service});
+  return offer ? offer->spec.get() : nullptr;
+}
+
+Mesh::Mesh(bool strict, ClusterId capacity)
+    : strict_(strict),
+      capacity_(capacity),
+      shared_(std::make_shared<Shared>()),
+      state_(std::make_shared<const State>()) {
+  if (capacity != 255 && capacity != 511)
+    throw std::invalid_argument("a mesh has room for 255 or 511 members, nothing else");
+}
+
+Mesh::Mesh(const Mesh& other)
+    : strict_(other.strict_), capacity_(other.capacity_), shared_(other.shared_), state_(other.state()) {}
+
+std::shared_ptr<const State> Mesh::state() const {
+  const std::scoped_lock lock(mutex_);
+  return state_;
+}
+
+std::shared_ptr<Mesh> Mesh::fork() const { return std::shared_ptr<Mesh>(new Mesh(*this)); }
+
+}  // namespace fleetmesh
