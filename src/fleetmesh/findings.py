@@ -89,6 +89,12 @@ _KINDS = (
         "Remove one of the two.",
     ),
     FindingKind(
+        "export-conflict",
+        "warning",
+        "ServiceExports of one name disagree; what the oldest says is in force.",
+        "Export the same ports, families, type and policies from every cluster.",
+    ),
+    FindingKind(
         "external-name-global",
         "warning",
         "A Service of type ExternalName is marked global: other clusters refuse it whole.",
@@ -101,6 +107,12 @@ _KINDS = (
         "Give each Service its own address or port.",
     ),
     FindingKind(
+        "import-not-ready",
+        "warning",
+        "A cluster hears a ServiceExport but makes no Service of it.",
+        "Make the namespace global, or export a family that the cluster supports.",
+    ),
+    FindingKind(
         "invalid-affinity",
         "warning",
         "A Service has an affinity that is not local, remote or none; none is in force.",
@@ -111,6 +123,12 @@ _KINDS = (
         "warning",
         "An annotation has a value that its rule doesn't know; the default is in force.",
         "Set one of the values that the message names.",
+    ),
+    FindingKind(
+        "invalid-export",
+        "warning",
+        "A ServiceExport has nothing that can be exported.",
+        "Declare a ClusterIP Service of its name in a global namespace.",
     ),
     FindingKind(
         "invalid-resource",

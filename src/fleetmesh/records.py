@@ -37,7 +37,7 @@ PortMap = Mapping[str, tuple[str, int]]
 """Port name ("" where it has none) to (protocol, port)."""
 
 ExportedAddress = tuple[str, str, str, tuple[str, ...], Sequence[tuple[str, int, int]]]
-"""An exported address as the core tells it: address, hostname, zone, hinted zones, ports (name, number, port)."""
+"""An exported address, as the core says it: address, hostname, zone, hints, ports (name, number, port)."""
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 _CLUSTER_LABEL = "io.cilium.k8s.policy.cluster"
@@ -353,9 +353,7 @@ def ip_records(
     Empty for pods of the host's network, which are the node to everybody, for pods that have ended
     and for those that have no address yet.
 
-    Args:
-        pod: With the addresses that it was given.
-        host: The address of its node, used where the pod doesn't say it.
+    `host` is the address of the pod's node, for pods that don't say it themselves.
     """
     if pod.template.host_network or pod.phase in ("Succeeded", "Failed"):
         return ()
