@@ -6,6 +6,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.doc() = "The core of fleetmesh: facts stored once, views by mask.";
   fleetmesh::bindings::register_build(module);
   fleetmesh::bindings::register_spec(module);
-  fleetmesh::bindings::register_mesh(module);
   fleetmesh::bindings::register_snapshot(module);
+  fleetmesh::bindings::register_mesh(module);
 }

@@ -3,7 +3,262 @@ The core of fleetmesh: facts stored once, views by mask.
 """
 
 from __future__ import annotations
+import collections.abc
+import numpy
+import typing
 
-__all__: list[str] = ["source_digest"]
+__all__: list[str] = ["Core", "Delta", "ServiceSpec", "Snapshot", "Transaction", "source_digest"]
+
+class ServiceSpec:
+    """
+    What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere.
+    """
+
+    __hash__: typing.ClassVar[None] = None
+    def __eq__(self, arg0: ServiceSpec) -> bool: ...
+    def __init__(
+        self,
+        *,
+        is_global: bool = False,
+        shared: bool = True,
+        namespace_global: bool = True,
+        affinity: typing.SupportsInt | typing.SupportsIndex = 0,
+        headless: bool = False,
+        external_name: bool = False,
+        record_valid: bool = True,
+        internal_local: bool = False,
+        external_local: bool = False,
+        distribution: typing.SupportsInt | typing.SupportsIndex = 0,
+        session_affinity_seconds: typing.SupportsInt | typing.SupportsIndex = 0,
+        frontends: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+                str,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                str,
+            ]
+        ] = [],
+        exposed_on: collections.abc.Sequence[str] | None = None,
+        record_digest: typing.SupportsInt | typing.SupportsIndex = 0,
+        created: str = "",
+    ) -> None: ...
+    @property
+    def affinity(self) -> int: ...
+    @property
+    def created(self) -> str: ...
+    @property
+    def distribution(self) -> int: ...
+    @property
+    def exposed_on(self) -> list[str] | None: ...
+    @property
+    def external_local(self) -> bool: ...
+    @property
+    def external_name(self) -> bool: ...
+    @property
+    def frontends(self) -> list[tuple[int, bool, str, int, int, str]]: ...
+    @property
+    def headless(self) -> bool: ...
+    @property
+    def internal_local(self) -> bool: ...
+    @property
+    def is_global(self) -> bool: ...
+    @property
+    def namespace_global(self) -> bool: ...
+    @property
+    def record_digest(self) -> int: ...
+    @property
+    def record_valid(self) -> bool: ...
+    @property
+    def session_affinity_seconds(self) -> int: ...
+    @property
+    def shared(self) -> bool: ...
+
+class Snapshot:
+    """
+    The facts at one generation. Never changes.
+    """
+    def backends(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
+    ) -> list:
+        """
+        Own rows: (slice, address, port, protocol, names, state, weight, node, zone, hostname).
+        """
+    def candidates(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        name: str,
+        node: str | None = None,
+    ) -> list:
+        """
+        (frontend or -1, backend, rule, detail) for every backend of every member.
+        """
+    def changed_since(self, other: Snapshot) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of the services whose facts differ; skips what both share.
+        """
+    def duplicates(self, namespace: str, name: str) -> list[tuple[str, int, int, list[int]]]:
+        """
+        (address, port, protocol, cluster ids) that several members list.
+        """
+    def exporters(self, namespace: str, name: str) -> list[int]:
+        """
+        Members whose record of the service receivers accept.
+        """
+    def frontends(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        name: str,
+        node: str | None = None,
+    ) -> list:
+        """
+        (type, internal, address, port, protocol, port name, backends, in_use) each; a backend is (cluster id, address, port, protocol, port names, state, weight, nodes that have it in use, none: all).
+        """
+    def hears(self, viewer: typing.SupportsInt | typing.SupportsIndex) -> list[int]: ...
+    def holders(self, namespace: str, name: str) -> list[int]:
+        """
+        Members with a Service or endpoints of that name.
+        """
+    def record(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
+    ) -> list | None:
+        """
+        (address, hostname, zone, zones of hints, ports) each; None without a record.
+        """
+    def services(self, cluster_id: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of every Service of a member, sorted.
+        """
+    def spec(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
+    ) -> ServiceSpec | None: ...
+    @property
+    def generation(self) -> int: ...
+
+class Delta:
+    """
+    What one transaction changed.
+    """
+    @property
+    def new(self) -> int: ...
+    @property
+    def old(self) -> int: ...
+    @property
+    def services(self) -> list[tuple[str, str, list[int]]]:
+        """
+        One (namespace, name, cluster ids of the viewers) for each class of viewers of a service whose answer may have changed.
+        """
+
+class Transaction:
+    """
+    One change of a mesh: all of it or, without commit, nothing.
+    """
+    def commit(self) -> Delta: ...
+    def hear(
+        self,
+        viewer: typing.SupportsInt | typing.SupportsIndex,
+        publishers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+    ) -> None: ...
+    def join(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        name: str,
+        *,
+        enable_ipv6: bool = True,
+        service_topology: bool = False,
+    ) -> None: ...
+    def leave(self, cluster_id: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def load_backends(
+        self,
+        services: collections.abc.Sequence[tuple[str, str]],
+        *,
+        service: numpy.ndarray,
+        cluster: typing.Any,
+        address: numpy.ndarray,
+        port: typing.Any,
+        protocol: typing.Any = 6,
+        state: typing.Any = 0,
+        remove: typing.Any = False,
+    ) -> None:
+        """
+        Upserts and removes single backends, by columns.
+        """
+    def load_services(
+        self,
+        services: collections.abc.Sequence[tuple[str, str]],
+        *,
+        service: numpy.ndarray,
+        cluster: typing.Any,
+        address: numpy.ndarray,
+        port: typing.Any,
+        protocol: typing.Any = 6,
+        port_name: str = "",
+        affinity: typing.Any = 0,
+        shared: typing.Any = True,
+    ) -> None:
+        """
+        Global ClusterIP services with one port each, by columns.
+        """
+    def remove_node(self, cluster_id: typing.SupportsInt | typing.SupportsIndex, node: str) -> None: ...
+    def remove_service(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
+    ) -> None: ...
+    def remove_slice(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, service: str, slice: str
+    ) -> None: ...
+    def set_node(
+        self, cluster_id: typing.SupportsInt | typing.SupportsIndex, node: str, zone: str
+    ) -> None: ...
+    def set_service(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        name: str,
+        spec: ServiceSpec,
+    ) -> None: ...
+    def set_slice(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        service: str,
+        slice: str,
+        endpoints: collections.abc.Sequence[
+            tuple[
+                collections.abc.Sequence[str],
+                typing.SupportsInt | typing.SupportsIndex,
+                str,
+                str,
+                str,
+                collections.abc.Sequence[str],
+            ]
+        ],
+        ports: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+        weight: typing.SupportsInt | typing.SupportsIndex = 100,
+    ) -> None:
+        """
+        Endpoints are (addresses, conditions, node, hostname, zone, zones of hints), conditions bits 1 ready, 2 serving, 4 terminating; ports are (name, protocol, port); weight 0 is maintenance. Addresses that can't be parsed are left out.
+        """
+
+class Core:
+    """
+    The facts of one mesh and the right to change them.
+    """
+    def __init__(
+        self, *, strict: bool = False, capacity: typing.SupportsInt | typing.SupportsIndex = 255
+    ) -> None: ...
+    def begin(self) -> Transaction: ...
+    def fork(self) -> Core:
+        """
+        A mesh of its own that shares what neither changes.
+        """
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def generation(self) -> int: ...
+
 __version__: str
 source_digest: str
