@@ -1,7 +1,15 @@
-"""Kubernetes objects: the model."""
+"""Kubernetes objects: the model, and the reading of manifests into it."""
 
 from __future__ import annotations
 
+from fleetmesh.resources.manifests import (
+    Manifests,
+    is_path,
+    load_manifests,
+    problem_findings,
+    read_manifests,
+    unknown_kind_findings,
+)
 from fleetmesh.resources.model import (
     CiliumConfig,
     ClusterMeshSecret,
@@ -38,6 +46,7 @@ __all__ = [
     "EndpointSubset",
     "Endpoints",
     "Family",
+    "Manifests",
     "Namespace",
     "Node",
     "Origin",
@@ -52,4 +61,9 @@ __all__ = [
     "ServicePort",
     "UnknownKind",
     "Workload",
+    "is_path",
+    "load_manifests",
+    "problem_findings",
+    "read_manifests",
+    "unknown_kind_findings",
 ]

@@ -1,0 +1,91 @@
+"""
+The kinds that fleetmesh reads, one entry each.
+
+To add one, add its class to `wire`, its builder to `build`, and an entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from fleetmesh.resources import build, build_pods, wire
+from fleetmesh.resources.model import Resource
+
+
+@attrs.frozen
+class Kind:
+    """
+    Attributes:
+        versions: The apiVersions whose schema is the one that `wire` has.
+        wire: The class of the object on the wire.
+        build: Makes the resource of it; `None` for a policy, which is kept as it is.
+        namespaced: Whether its objects are in a namespace.
+        short_name: Whether its names are DNS labels (of at most 63 characters) and not subdomains.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+    wire: type[wire.Object]
+    build: Callable[[dict[str, Any], Any, Any], Resource] | None
+    namespaced: bool = True
+    short_name: bool = False
+
+
+_OLD_APPS = ("apps/v1beta2", "apps/v1beta1", "extensions/v1beta1")
+_MCS = ("multicluster.x-k8s.io/v1beta1", "multicluster.x-k8s.io/v1alpha1")
+_API = "policy.networking.k8s.io"
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("Namespace", ("v1",), wire.Object, build.namespace, namespaced=False, short_name=True),
+        Kind("Node", ("v1",), wire.Node, build.node, namespaced=False),
+        Kind("Pod", ("v1",), wire.Pod, build_pods.pod),
+        Kind("Deployment", ("apps/v1", *_OLD_APPS), wire.Workload, build_pods.workload),
+        Kind("StatefulSet", ("apps/v1", "apps/v1beta2", "apps/v1beta1"), wire.Workload, build_pods.workload),
+        Kind(
+            "DaemonSet", ("apps/v1", "apps/v1beta2", "extensions/v1beta1"), wire.Workload, build_pods.workload
+        ),
+        Kind(
+            "ReplicaSet",
+            ("apps/v1", "apps/v1beta2", "extensions/v1beta1"),
+            wire.Workload,
+            build_pods.workload,
+        ),
+        Kind("Job", ("batch/v1",), wire.Job, build_pods.job),
+        Kind("Service", ("v1",), wire.Service, build.service, short_name=True),
+        Kind("EndpointSlice", ("discovery.k8s.io/v1",), wire.EndpointSlice, build.endpoint_slice),
+        Kind("Endpoints", ("v1",), wire.Endpoints, build.endpoints),
+        Kind("ServiceExport", _MCS, wire.ServiceExport, build.service_export),
+        Kind("ServiceImport", _MCS, wire.ServiceImport, build.service_import),
+        Kind("NetworkPolicy", ("networking.k8s.io/v1",), wire.Object, None),
+        Kind("CiliumNetworkPolicy", ("cilium.io/v2",), wire.Object, None),
+        Kind("CiliumClusterwideNetworkPolicy", ("cilium.io/v2",), wire.Object, None, namespaced=False),
+        Kind("CiliumCIDRGroup", ("cilium.io/v2", "cilium.io/v2alpha1"), wire.Object, None, namespaced=False),
+        Kind("ClusterNetworkPolicy", (f"{_API}/v1alpha2",), wire.Object, None, namespaced=False),
+        Kind("AdminNetworkPolicy", (f"{_API}/v1alpha1",), wire.Object, None, namespaced=False),
+        Kind("BaselineAdminNetworkPolicy", (f"{_API}/v1alpha1",), wire.Object, None, namespaced=False),
+    )
+}
+
+CILIUM_CONFIG = Kind("ConfigMap", ("v1",), wire.ConfigMap, build.cilium_config)
+"""Only `kube-system/cilium-config`; other ConfigMaps are of a kind that no rule reads."""
+
+
+def group(api_version: str) -> str:
+    """The API group: "" for `v1`, `apps` for `apps/v1`."""
+    return api_version.rpartition("/")[0]
+
+
+def is_foreign(api_version: str, kind: Kind) -> bool:
+    """
+    Whether it is another project's kind of the same name, such as Knative's Service.
+
+    Groups of Kubernetes itself have no dot or end with `.k8s.io`.
+    """
+    name = group(api_version)
+    own = "." not in name or name.endswith(".k8s.io")
+    return not own and name not in {group(version) for version in kind.versions}
