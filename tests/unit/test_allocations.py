@@ -96,7 +96,7 @@ class TestHandingOut:
     def test_pods_and_nodes_differ_in_one_range(self) -> None:
         allocations = Allocations()
         for what in ("pod", "node"):
-            allocations.set_ranges("east", what, ["10.1.0.0/30"])  # type: ignore[arg-type]
+            allocations.set_ranges("east", what, ["10.1.0.0/30"])
         pods = allocations.addresses("east", "pod", "IPv4", ["shop/a", "shop/b"])
         nodes = allocations.addresses("east", "node", "IPv4", ["node-1", "node-2"])
         assert len({*pods.values(), *nodes.values()}) == 4

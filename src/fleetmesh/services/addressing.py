@@ -15,6 +15,8 @@ from fleetmesh.identity import Allocations, What
 from fleetmesh.resources.model import Family, Node, Pod, Service
 from fleetmesh.services.frontends import canonical, family_of
 
+_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
+
 
 def key_of(resource: Pod | Service) -> str:
     """The key of a pod or a service in `Allocations`."""
@@ -26,7 +28,7 @@ def node_port_keys(service: Service) -> tuple[str, ...]:
     The keys in `Allocations` of the node ports that a service has to be given, one for each port
     number that declares none (ports of one number and two protocols share one, as in Kubernetes).
     """
-    if service.type not in ("NodePort", "LoadBalancer"):
+    if service.type not in _WITH_NODE_PORTS:
         return ()
     declared = {port.port for port in service.ports if port.node_port}
     missing = {port.port for port in service.ports if not port.node_port} - declared
@@ -184,7 +186,7 @@ def _completed(
         return service
     cluster_ips = (*filter(None, _named(service)), *new) if new else service.cluster_ips
     ports = service.ports
-    if node_port_keys(service):
+    if service.type in _WITH_NODE_PORTS:
         declared = {port.port: port.node_port for port in ports if port.node_port}
         numbers = (
             port.node_port or declared.get(port.port) or given[f"{key_of(service)}:{port.port}"]
