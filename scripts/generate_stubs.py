@@ -19,9 +19,6 @@ STUB = Path(__file__).parent.parent / "src" / "fleetmesh" / "_core.pyi"
 FIXES = (
     # A constant that each build has anew.
     (re.compile(r"^(\w+: str) = '.*'$", re.MULTILINE), r"\1"),
-    # The members of a native enum: a ClassVar holds no member for a type checker, and `__new__` says nothing.
-    (re.compile(r"^(    \w+): (?:typing\.)?ClassVar\[\w+\](?:  # value = .*| = .*)$", re.MULTILINE), r"\1 = ..."),
-    (re.compile(r"^    @(?:staticmethod|classmethod)\n    def __new__\(\w+\): \.\.\.\n", re.MULTILINE), ""),
 )
 
 

@@ -41,7 +41,7 @@ def imports_of(tree: ast.Module) -> Iterator[str]:
     """
     The parts of the package that a module imports when it runs, wherever the import stands.
 
-    What a type checker alone imports is no dependency: a name of a layer further right may stand in an annotation.
+    What a type checker alone imports is no dependency: an annotation may name what stands further right.
     """
     checker_only = {
         child

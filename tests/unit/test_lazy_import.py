@@ -15,6 +15,9 @@ import fleetmesh
 RIGHT_OF_MESH = {"state", "kubernetes", "azure", "hubble", "web", "metrics", "cli", "testing"}
 OPTIONAL = {"click", "rich", "grpc", "google", "kubernetes", "azure", "re2", "aiohttp", "pyarrow", "duckdb"}
 
+REQUIRED = {"attr", "attrs", "numpy", "msgspec", "yaml"}
+EVERY_NAME = "import fleetmesh\nfor name in fleetmesh.__all__: getattr(fleetmesh, name)"
+
 
 def modules_after(code: str) -> set[str]:
     """
@@ -30,12 +33,12 @@ def test_importing_the_package_loads_none_of_its_modules_and_no_dependency() -> 
     loaded = modules_after("import fleetmesh") - before
 
     assert {name for name in loaded if name.startswith("fleetmesh")} == {"fleetmesh"}
-    assert {name.split(".")[0] for name in loaded}.isdisjoint(OPTIONAL | {"attrs", "numpy", "msgspec", "yaml"})
+    assert {name.split(".")[0] for name in loaded}.isdisjoint(OPTIONAL | REQUIRED)
 
 
 def test_using_every_public_name_loads_nothing_right_of_mesh_and_no_optional_package() -> None:
     before = modules_after("")
-    loaded = modules_after("import fleetmesh\nfor name in fleetmesh.__all__: getattr(fleetmesh, name)") - before
+    loaded = modules_after(EVERY_NAME) - before
 
     parts = {name.split(".")[1] for name in loaded if name.startswith("fleetmesh.")}
     assert parts.isdisjoint(RIGHT_OF_MESH)

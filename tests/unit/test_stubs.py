@@ -21,6 +21,6 @@ def test_the_committed_stub_is_what_the_generator_makes_of_the_built_core() -> N
     generated = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     committed = STUB.read_text()
 
-    difference = difflib.unified_diff(committed.splitlines(), generated.splitlines(), "committed", "generated")
+    difference = difflib.unified_diff(committed.splitlines(), generated.splitlines(), "committed", "built")
 
     assert generated == committed, "\n".join(difference)
