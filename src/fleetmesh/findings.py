@@ -77,6 +77,12 @@ _KINDS = (
         "Give each cluster its own pod range, and publish an address from one cluster only.",
     ),
     FindingKind(
+        "duplicate-key",
+        "warning",
+        "A mapping of a manifest has a key twice; the later one is in force.",
+        "Remove one of the two.",
+    ),
+    FindingKind(
         "duplicate-local-backend",
         "error",
         "Another cluster publishes the address of a local pod: the local row hides the remote one.",
@@ -141,6 +147,12 @@ _KINDS = (
         "error",
         "A document of a manifest could not be understood; what was valid before stays in force.",
         "Mend the document at the place that the message names.",
+    ),
+    FindingKind(
+        "one-sided-global",
+        "info",
+        "A Service is global in some clusters and not in others that have it.",
+        'Annotate it with service.cilium.io/global: "true" everywhere, or nowhere.',
     ),
     FindingKind(
         "policy-local-remote",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -37,6 +38,7 @@ LOCAL_SLICE = "service.cilium.io/local-endpointslice"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MIRROR_CONTROLLER = "endpointslice-local-mcsapi-controller.cilium.io"
 _KUBERNETES_SERVICE = "kubernetes.io/service-name"
+_DERIVED = re.compile(r"derived-[0-9a-v]{10}")
 _UNKNOWN_TIME = datetime.max.replace(tzinfo=UTC)
 
 
@@ -90,6 +92,11 @@ def derived_name(namespace: str, name: str) -> str:
     """`derived-` and ten characters of a hash of `namespace/name` (`derivedName`)."""
     digest = hashlib.sha256(f"{namespace}/{name}".encode()).digest()
     return "derived-" + base64.b32hexencode(digest).decode("ascii").lower()[:10]
+
+
+def is_derived(name: str) -> bool:
+    """Whether a Service is called as derived ones are."""
+    return _DERIVED.fullmatch(name) is not None
 
 
 def invalid_export(

@@ -1,0 +1,170 @@
+"""
+Findings on Services that don't fit each other: names, ports and annotations that cluster and cluster, or
+Service and endpoints, have differently.
+
+Viewers with the same named ports are judged once, and a finding names them all. Sources: Cilium
+pkg/loadbalancer/writer/writer.go (port names), operator/watchers/service_sync.go (what is exported).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from fleetmesh.findings import Finding
+from fleetmesh.services.mcs import is_derived
+from fleetmesh.services.service_facts import ServiceFacts
+
+Port = tuple[int, str]
+"""Protocol number and port name."""
+
+
+def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
+    """A global Service of type ExternalName: receivers refuse its record (`ClusterService.validate`)."""
+    marked = [cluster for cluster, spec in facts.specs.items() if spec.external_name and spec.is_global]
+    if marked:
+        yield facts.report(
+            "external-name-global",
+            f"it is of type ExternalName and marked global in {facts.judge.listed(marked)}: no other cluster "
+            "imports anything of it",
+        )
+
+
+def service_without_match(facts: ServiceFacts) -> Iterable[Finding]:
+    """
+    A Service whose selector gives it no endpoint, and a global one without selector that nobody serves.
+
+    Where other clusters' endpoints serve it, it is information only.
+    """
+    judge = facts.judge
+    empty = [c for c, spec in facts.specs.items() if c not in facts.rows and not spec.external_name]
+    selecting = [c for c in empty if judge.selects(c, facts.namespace, facts.name)]
+    served = [c for c in selecting if facts.sources(c)]
+    if served:
+        message = f"its selector matches no pod that serves it in {judge.listed(served)}; endpoints of other "
+        message += "clusters serve it there"
+        yield attrs.evolve(facts.report("service-without-match", message), severity="info")
+    unserved = [c for c in selecting if c not in served]
+    if unserved:
+        yield facts.report(
+            "service-without-match",
+            f"its selector matches no pod that serves it in {judge.listed(unserved)}, and no other cluster's "
+            "endpoints stand in",
+        )
+    idle = [c for c in empty if c not in selecting and facts.specs[c].is_global and not facts.sources(c)]
+    if idle and not facts.rows:
+        yield facts.report(
+            "service-without-match",
+            f"it is global in {judge.listed(idle)}, and no cluster has an endpoint of it",
+        )
+
+
+def port_name_unmatched(facts: ServiceFacts) -> Iterable[Finding]:
+    """
+    Q2: a named port of a Service that no endpoint of a cluster has by that name, whatever its number.
+
+    Unnamed ports match every name and are `unnamed_remote_port`'s. An error in strict mode.
+    """
+    judge = facts.judge
+    for ports, viewers in _alike(facts).items():
+        for protocol, name in sorted(ports):
+            own = [c for c in viewers if c in facts.rows and not _offered_at_home(facts, c, protocol, name)]
+            if own:
+                message = (
+                    f"no endpoint in {judge.listed(own)} has a port named {name!r}, which the Service has"
+                )
+                yield judge.graded(facts.report("port-name-unmatched", message))
+            others = _exporters_without(facts, protocol, name)
+            affected = [c for c in viewers if facts.sources(c) & others.keys()]
+            if affected:
+                exporters = {e for c in affected for e in facts.sources(c) & others.keys()}
+                yield judge.graded(
+                    facts.report(
+                        "port-name-unmatched",
+                        f"port {name!r} of {judge.listed(affected)} never uses endpoints of "
+                        f"{judge.listed(exporters)}: their ports have other names",
+                        [
+                            f"{judge.names[e]} offers {', '.join(sorted(others[e]))}"
+                            for e in sorted(exporters)
+                        ],
+                    )
+                )
+
+
+def unnamed_remote_port(facts: ServiceFacts) -> Iterable[Finding]:
+    """
+    Q3: an exporter's port has no name, and so serves every named port of its protocol.
+
+    In strict mode it does so for a Service of one port only, and the others are told of.
+    """
+    judge = facts.judge
+    unnamed = {e for e, offered in facts.exported.items() if frozenset({""}) in offered.values()}
+    named = [
+        viewer
+        for ports, viewers in _alike(facts).items()
+        if not judge.strict or len({name for _, name in ports}) > 1
+        for viewer in viewers
+        if facts.sources(viewer) & unnamed
+    ]
+    if named:
+        exporters = {e for viewer in named for e in facts.sources(viewer) & unnamed}
+        effect = "is used for none" if judge.strict else "is used, whatever its number, for each"
+        yield facts.report(
+            "unnamed-remote-port",
+            f"the unnamed port of {judge.listed(exporters)} {effect} of the named ports of "
+            f"{judge.listed(named)}",
+        )
+
+
+def unresolvable_name(facts: ServiceFacts) -> Iterable[Finding]:
+    """A service that a member hears of but doesn't have: its name is unknown there."""
+    lacking = [c for c in facts.judge.names if c not in facts.specs and facts.heard(c)]
+    if lacking and not is_derived(facts.name):
+        yield facts.report(
+            "unresolvable-name",
+            f"{facts.name}.{facts.namespace}.svc.cluster.local doesn't resolve in "
+            f"{facts.judge.listed(lacking)}: there is no Service of that name",
+            [f"exported by {facts.judge.listed(facts.exported)}"],
+        )
+
+
+def one_sided_global(facts: ServiceFacts) -> Iterable[Finding]:
+    """A service that a member hears of and has, but has not marked global."""
+    apart = [
+        c
+        for c, spec in facts.specs.items()
+        if not spec.is_global and not spec.external_name and facts.heard(c)
+    ]
+    if apart:
+        yield facts.report(
+            "one-sided-global",
+            f"it is exported by {facts.judge.listed(facts.exported)} but not global in "
+            f"{facts.judge.listed(apart)}: these use only their own endpoints",
+        )
+
+
+def _alike(facts: ServiceFacts) -> Mapping[frozenset[Port], list[int]]:
+    """The members that have frontends, by the named ports of these."""
+    alike: defaultdict[frozenset[Port], list[int]] = defaultdict(list)
+    for cluster, spec in facts.specs.items():
+        ports = frozenset((protocol, name) for _, _, _, _, protocol, name in spec.frontends if name)
+        if ports and not spec.headless:
+            alike[ports].append(cluster)
+    return alike
+
+
+def _offered_at_home(facts: ServiceFacts, cluster: int, protocol: int, name: str) -> bool:
+    rows = facts.rows[cluster]
+    return any(row.protocol == protocol and (not row.names or name in row.names) for row in rows)
+
+
+def _exporters_without(facts: ServiceFacts, protocol: int, name: str) -> dict[int, frozenset[str]]:
+    """The exporters that have named ports, but none of this name; with the names that they have."""
+    found: dict[int, frozenset[str]] = {}
+    for cluster, offered in facts.exported.items():
+        usable = [names for (_, _, number), names in offered.items() if number == protocol]
+        if not any(name in names or names == {""} for names in usable):
+            found[cluster] = frozenset(one or "unnamed" for names in offered.values() for one in names)
+    return found
