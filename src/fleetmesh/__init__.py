@@ -13,23 +13,151 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fleetmesh import errors as errors
+    from fleetmesh import findings as findings
+    from fleetmesh import resources as resources
+    from fleetmesh.errors import AlreadyInMeshError as AlreadyInMeshError
+    from fleetmesh.errors import ClusterIdTakenError as ClusterIdTakenError
+    from fleetmesh.errors import ClusterNameTakenError as ClusterNameTakenError
     from fleetmesh.errors import FleetmeshError as FleetmeshError
+    from fleetmesh.errors import InvalidClusterIdError as InvalidClusterIdError
+    from fleetmesh.errors import InvalidClusterNameError as InvalidClusterNameError
+    from fleetmesh.errors import InvalidRangeError as InvalidRangeError
+    from fleetmesh.errors import ManifestError as ManifestError
+    from fleetmesh.errors import MeshError as MeshError
+    from fleetmesh.errors import NotFoundError as NotFoundError
+    from fleetmesh.errors import OverlappingPodRangesError as OverlappingPodRangesError
+    from fleetmesh.errors import Problem as Problem
+    from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
+    from fleetmesh.errors import RoutingDomainError as RoutingDomainError
+    from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
+    from fleetmesh.errors import TooManyMembersError as TooManyMembersError
+    from fleetmesh.errors import TopologyError as TopologyError
+    from fleetmesh.findings import Finding as Finding
+    from fleetmesh.identity import Allocations as Allocations
+    from fleetmesh.mesh import ClusterSettings as ClusterSettings
+    from fleetmesh.mesh import Comparison as Comparison
+    from fleetmesh.mesh import Delta as Delta
+    from fleetmesh.mesh import Member as Member
+    from fleetmesh.mesh import Mesh as Mesh
+    from fleetmesh.mesh import Topology as Topology
+    from fleetmesh.resources import Manifests as Manifests
+    from fleetmesh.resources import Resource as Resource
+    from fleetmesh.resources import load_manifests as load_manifests
+    from fleetmesh.resources import read_manifests as read_manifests
+    from fleetmesh.services.changes import ResourceChange as ResourceChange
+    from fleetmesh.services.changes import ResourceChanges as ResourceChanges
+    from fleetmesh.services.dns import DnsAnswer as DnsAnswer
+    from fleetmesh.services.explain import Explanation as Explanation
+    from fleetmesh.services.global_service import Backend as Backend
+    from fleetmesh.services.global_service import Frontend as Frontend
+    from fleetmesh.services.global_service import GlobalService as GlobalService
 
 __version__: str
 
+_MODULES = frozenset({"errors", "findings", "resources"})
 _HOMES = {
-    "fleetmesh.errors": ("FleetmeshError",),
+    "fleetmesh.errors": (
+        "AlreadyInMeshError",
+        "ClusterIdTakenError",
+        "ClusterNameTakenError",
+        "FleetmeshError",
+        "InvalidClusterIdError",
+        "InvalidClusterNameError",
+        "InvalidRangeError",
+        "ManifestError",
+        "MeshError",
+        "NotFoundError",
+        "OverlappingPodRangesError",
+        "Problem",
+        "RangeExhaustedError",
+        "RoutingDomainError",
+        "SelfManagedMeshError",
+        "TooManyMembersError",
+        "TopologyError",
+    ),
+    "fleetmesh.findings": ("Finding",),
+    "fleetmesh.identity": ("Allocations",),
+    "fleetmesh.mesh": (
+        "ClusterSettings",
+        "Comparison",
+        "Delta",
+        "Member",
+        "Mesh",
+        "Topology",
+    ),
+    "fleetmesh.resources": (
+        "Manifests",
+        "Resource",
+        "load_manifests",
+        "read_manifests",
+    ),
+    "fleetmesh.services.changes": (
+        "ResourceChange",
+        "ResourceChanges",
+    ),
+    "fleetmesh.services.dns": ("DnsAnswer",),
+    "fleetmesh.services.explain": ("Explanation",),
+    "fleetmesh.services.global_service": (
+        "Backend",
+        "Frontend",
+        "GlobalService",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["FleetmeshError", "__version__"]
+__all__ = [
+    "Allocations",
+    "AlreadyInMeshError",
+    "Backend",
+    "ClusterIdTakenError",
+    "ClusterNameTakenError",
+    "ClusterSettings",
+    "Comparison",
+    "Delta",
+    "DnsAnswer",
+    "Explanation",
+    "Finding",
+    "FleetmeshError",
+    "Frontend",
+    "GlobalService",
+    "InvalidClusterIdError",
+    "InvalidClusterNameError",
+    "InvalidRangeError",
+    "ManifestError",
+    "Manifests",
+    "Member",
+    "Mesh",
+    "MeshError",
+    "NotFoundError",
+    "OverlappingPodRangesError",
+    "Problem",
+    "RangeExhaustedError",
+    "Resource",
+    "ResourceChange",
+    "ResourceChanges",
+    "RoutingDomainError",
+    "SelfManagedMeshError",
+    "TooManyMembersError",
+    "Topology",
+    "TopologyError",
+    "__version__",
+    "errors",
+    "findings",
+    "load_manifests",
+    "read_manifests",
+    "resources",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value: Any = import_module("importlib.metadata").version("fleetmesh")
-    elif name in _HOME_OF:
+    value: Any
+    if name in _HOME_OF:
         value = getattr(import_module(_HOME_OF[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"fleetmesh.{name}")
+    elif name == "__version__":
+        value = import_module("importlib.metadata").version("fleetmesh")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

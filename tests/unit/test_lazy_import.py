@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +56,14 @@ def test_a_public_name_is_there(name: str) -> None:
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'fleetmesh' has no attribute 'nothing'"):
         fleetmesh.nothing  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names_as_the_interpreter() -> None:
+    """
+    A name that only one of the two knows would pass the other's checks and fail its users.
+    """
+    tree = ast.parse(Path(fleetmesh.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+    assert seen | {"__version__"} == set(fleetmesh.__all__)
