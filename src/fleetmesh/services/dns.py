@@ -17,6 +17,7 @@ import attrs
 
 from fleetmesh.records import ServiceRecord, is_address
 from fleetmesh.resources.model import EndpointSlice, Service
+from fleetmesh.services.annotations import GLOBAL, SYNC_SLICES
 from fleetmesh.services.mcs import SUPPORTED_FAMILIES, derived_name
 
 RecordType = Literal["A", "AAAA", "SRV"]
@@ -24,8 +25,6 @@ Code = Literal["NOERROR", "NXDOMAIN", "REFUSED"]
 
 CLUSTER_ZONE = "cluster.local"
 CLUSTERSET_ZONE = "clusterset.local"
-SYNC_ANNOTATION = "service.cilium.io/global-sync-endpoint-slices"
-GLOBAL_ANNOTATION = "service.cilium.io/global"
 
 
 class DnsView(Protocol):
@@ -305,18 +304,18 @@ def _synced(view: DnsView, service: Service) -> tuple[bool, str]:
     """Whether endpoints of other clusters are written into this one, and the setting that decides."""
     annotations = service.annotations
     # The sync looks at this annotation alone: its alias makes a service global, but not synchronised.
-    if annotations.get(GLOBAL_ANNOTATION, "").lower() != "true":
-        return False, f'without the annotation {GLOBAL_ANNOTATION}: "true" only this cluster\'s are listed'
+    if annotations.get(GLOBAL, "").lower() != "true":
+        return False, f'without the annotation {GLOBAL}: "true" only this cluster\'s are listed'
     if not view.endpoint_sync:
         return False, f"{view.cluster} has enable_endpoint_sync off, so that only its own are listed"
-    value = annotations.get(SYNC_ANNOTATION)
+    value = annotations.get(SYNC_SLICES)
     if value is None:
         if service.cluster_ip == "None":
             return True, "those of other clusters come through endpoint-slice sync"
-        return False, f'without the annotation {SYNC_ANNOTATION}: "true" only this cluster\'s are listed'
+        return False, f'without the annotation {SYNC_SLICES}: "true" only this cluster\'s are listed'
     if value.lower() == "true":
         return True, "those of other clusters come through endpoint-slice sync"
-    return False, f"{SYNC_ANNOTATION} is {value!r}, so that only this cluster's are listed"
+    return False, f"{SYNC_SLICES} is {value!r}, so that only this cluster's are listed"
 
 
 def _families(service: Service) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ from fleetmesh.resources.model import (
     ServiceExport,
     ServicePort,
 )
+from fleetmesh.services.annotations import GLOBAL
 
-GLOBAL_ANNOTATION = "service.cilium.io/global"
 SUPPORTED_FAMILIES = "clustermesh.cilium.io/supported-ip-families"
 DERIVED_SERVICE = "multicluster.kubernetes.io/derived-service"
 SERVICE_NAME = "multicluster.kubernetes.io/service-name"
@@ -249,7 +249,7 @@ def derived_service(merged: Import, families: Sequence[Family]) -> Service:
             **merged.annotations,
             DERIVED_SERVICE: name,
             SUPPORTED_FAMILIES: ",".join(families),
-            GLOBAL_ANNOTATION: "true",
+            GLOBAL: "true",
         },
         labels={**merged.labels, SERVICE_NAME: merged.name},
         cluster_ip="None" if merged.type == "Headless" else "",
