@@ -4,26 +4,27 @@ The answers of a snapshot, from the selection on each of a viewer's nodes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
+from doubles.facts import ACTIVE, TERMINATING, Facts, FrontendSpec, Key, Member, Row, ServiceSpec
 from doubles.selection import (
     TableRow,
     backend_table,
+    claim_of,
+    exposed,
     frontend_order,
     frontends_on,
     judge,
     local_row,
     local_table,
+    refused_claims,
     remote_row,
     remote_table,
     slots,
     viewer_nodes,
 )
-
-if TYPE_CHECKING:
-    from doubles.facts import Facts, FrontendSpec, Key, Member, Row
 
 Backend: TypeAlias = tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]]
 Frontend: TypeAlias = tuple[int, bool, str, int, int, str, list[Backend], int]
@@ -58,7 +59,7 @@ def selections(facts: Facts, viewer: int, key: Key, node: str | None) -> dict[Fr
     found: dict[FrontendSpec, Selection] = {}
     table = backend_table(facts, viewer, key)
     for name in nodes_asked(facts, viewer, key, node):
-        for frontend in frontends_on(member, key, name, facts.strict)[0]:
+        for frontend in frontends_on(member, key, name, facts.strict):
             assert spec is not None
             rules = judge(table, frontend, spec, member, name, facts.strict)
             found.setdefault(frontend, Selection()).on[name] = slots(row for row in table if not rules[row])
@@ -70,131 +71,127 @@ def as_backend(row: TableRow, nodes: tuple[str, ...] = ()) -> Backend:
 
 
 def frontends(facts: Facts, viewer: int, key: Key, node: str | None) -> list[Frontend]:
-    asked = nodes_asked(facts, viewer, key, node)
     out: list[Frontend] = []
     for frontend, selection in selections(facts, viewer, key, node).items():
         rows, used = selection.ordered()
         backends = []
         for row in rows:
             users = selection.users(row)
-            backends.append(as_backend(row, tuple(users) if 0 < len(users) < len(asked) else ()))
+            everywhere = len(users) == len(selection.on)
+            backends.append(as_backend(row, () if everywhere or node is not None else tuple(users)))
         out.append((*frontend, backends, used))
     return out
 
 
 def candidates(facts: Facts, viewer: int, key: Key, node: str | None) -> list[Candidate]:
-    """Every row of every member, for every frontend; the rules are tried in the order of their list."""
-    found = selections(facts, viewer, key, node)
-    out: list[Candidate] = []
-    for publisher, member in sorted(facts.members.items()):
-        for row in member.slice_rows(key, facts.strict):
-            here = publisher == viewer
-            shown = local_row(publisher, row) if here else remote_row(publisher, row, facts.strict)
-            out += [
-                (index, as_backend(shown), rule, detail)
-                for index, rule, detail in verdicts(facts, viewer, publisher, key, node, row, shown, found)
-            ]
-    return out
-
-
-def verdicts(
-    facts: Facts,
-    viewer: int,
-    publisher: int,
-    key: Key,
-    node: str | None,
-    row: Row,
-    shown: TableRow,
-    found: dict[FrontendSpec, Selection],
-) -> list[tuple[int, str, str]]:
+    """Every row of every member, for every frontend of the viewer's Service (or for none, if it has none)."""
     member = facts.members[viewer]
-    asked = nodes_asked(facts, viewer, key, node)
-    if not found:
-        _, rule, detail = frontends_on(member, key, asked[0], facts.strict)
-        return [(-1, rule, detail)]
-    unheard = withheld(facts, viewer, publisher, key, row)
-    if unheard:
-        return [(index, unheard, "") for index in range(len(found))]
-    table = backend_table(facts, viewer, key)
+    spec = member.spec(key)
+    rows = [
+        (shown, dropped(facts, viewer, publisher, key, row, shown))
+        for publisher, there in sorted(facts.members.items())
+        for row in there.slice_rows(key, facts.strict)
+        for shown in [
+            local_row(publisher, row) if publisher == viewer else remote_row(publisher, row, facts.strict)
+        ]
+    ]
+    if spec is None or spec.headless or not spec.frontends:
+        why = "no-service" if spec is None else "headless"
+        return [(-1, as_backend(shown), out[0] or why, out[1]) for shown, out in rows]
+    found = selections(facts, viewer, key, node)
+    told: list[Candidate] = []
+    for index, (frontend, selection) in enumerate(found.items()):
+        for shown, (rule, detail) in rows:
+            if not rule:
+                told.append(
+                    (index, as_backend(shown), *verdict(facts, viewer, key, shown, frontend, selection))
+                )
+            else:
+                told.append((index, as_backend(shown), rule, detail))
+    for frontend in spec.frontends:
+        if frontend not in found:
+            why, other = absence(facts, viewer, key, frontend, nodes_asked(facts, viewer, key, node))
+            told += [(-1, as_backend(shown), rule or why, detail or other) for shown, (rule, detail) in rows]
+    return told
+
+
+def absence(facts: Facts, viewer: int, key: Key, frontend: FrontendSpec, asked: list[str]) -> tuple[str, str]:
+    """Why a frontend exists on none of the nodes."""
+    member = facts.members[viewer]
     spec = member.spec(key)
     assert spec is not None
-    out = []
-    for index, (frontend, selection) in enumerate(found.items()):
-        out.append((index, *verdict(facts, viewer, publisher, key, row, shown, frontend, selection, table)))
-    return out
+    why, other = "node-exposure", ""
+    for node in asked:
+        if exposed(spec, node):
+            lost = refused_claims(member, node, facts.strict)[key]
+            rival = lost.get(claim_of(frontend), min(lost.values()))
+            why, other = "frontend-conflict", "/".join(rival)
+    return why, other
 
 
-def withheld(facts: Facts, viewer: int, publisher: int, key: Key, row: Row) -> str:
-    """Why a row is not even a candidate in the viewer's table, whatever the frontend."""
-    there, here = facts.members[publisher], facts.members[viewer]
+def dropped(
+    facts: Facts, viewer: int, publisher: int, key: Key, row: Row, shown: TableRow
+) -> tuple[str, str]:
+    """Why a row is not in the viewer's table, whatever the frontend; the rule is "" if it is."""
+    there = facts.members[publisher]
     if publisher == viewer:
-        return there.hidden_at_home(row)
-    spec = there.spec(key)
+        hidden = there.hidden_at_home(row)
+        winner = None if hidden else there.home_rows(key, facts.strict)[row.socket]
+        if winner is not None and winner.slice != row.slice:
+            return "slice-overlap", winner.slice
+        return hidden, ""
+    rule = withheld(facts.members[viewer], publisher, there.spec(key), row)
+    if rule:
+        return rule, ""
+    taken = there.export_entries(key, facts.strict)[row.address][0]
+    if taken.slice != row.slice:
+        return "slice-overlap", taken.slice
+    if row.socket in local_table(facts, viewer, key):
+        return "hidden-by-local", ""
+    owner = remote_table(facts, viewer, key)[row.socket].cluster
+    return ("shared-row", facts.members[owner].name) if owner != publisher else ("", "")
+
+
+def withheld(viewer: Member, publisher: int, spec: ServiceSpec | None, row: Row) -> str:
+    """Why a row of another member does not reach the viewer."""
+    if publisher not in viewer.hears:
+        return "not-heard"
     if spec is None:
         return "no-service"
-    if publisher not in here.hears:
-        return "not-heard"
     if not spec.is_global:
         return "publisher-not-global"
     if not spec.shared:
         return "publisher-not-shared"
     if not spec.namespace_global:
         return "namespace-not-global"
-    if not row.exportable:
-        return "not-exported"
     if not spec.record_valid:
         return "record-refused"
-    viewed = here.spec(key)
-    assert viewed is not None
-    return "" if viewed.is_global else "viewer-not-global"
+    return "" if row.exportable else "not-exported"
 
 
 def verdict(
-    facts: Facts,
-    viewer: int,
-    publisher: int,
-    key: Key,
-    row: Row,
-    shown: TableRow,
-    frontend: FrontendSpec,
-    selection: Selection,
-    table: list[TableRow],
+    facts: Facts, viewer: int, key: Key, shown: TableRow, frontend: FrontendSpec, selection: Selection
 ) -> tuple[str, str]:
-    member = facts.members[viewer]
-    spec = member.spec(key)
-    assert spec is not None
-    node = next(iter(selection.on))
-    alone = judge([shown], frontend, spec, member, node, facts.strict)[shown]
-    if alone in ("family", "protocol"):
-        return alone, ""
-    if alone == "port-name":
-        return alone, ",".join(shown.names)
-    if publisher == viewer:
-        winner = facts.members[viewer].home_rows(key, facts.strict)[row.socket]
-        if winner.slice != row.slice:
-            return "slice-overlap", winner.slice
-    else:
-        if row.socket in local_table(facts, viewer, key):
-            return "hidden-by-local", ""
-        taken = facts.members[publisher].export_entries(key, facts.strict)[row.address][0]
-        if taken.slice != row.slice:
-            return "slice-overlap", taken.slice
-        owner = remote_table(facts, viewer, key)[row.socket]
-        if owner.cluster != publisher:
-            return "shared-row", facts.members[owner.cluster].name
     if selection.users(shown):
         return "in-use", ""
     if any(shown in rows for rows, _ in selection.on.values()):
         return "selected", ""
+    member = facts.members[viewer]
+    spec = member.spec(key)
+    assert spec is not None
+    node = next(iter(selection.on))
+    table = backend_table(facts, viewer, key)
     rule = judge(table, frontend, spec, member, node, facts.strict)[shown]
-    return rule, preferred(selection, node) if rule.startswith("affinity") else ""
-
-
-def preferred(selection: Selection, node: str) -> str:
-    """How many backends of the preferred side keep the other one out."""
-    return str(len(selection.on[node][0]))
+    if rule == "port-name":
+        return rule, ",".join(shown.names)
+    if rule.startswith("affinity"):
+        preferred = [row for row in selection.on[node][0] if row.remote == (rule == "affinity-remote")]
+        counted = (ACTIVE,) if rule == "affinity-local" or facts.strict else (ACTIVE, TERMINATING)
+        return rule, str(sum(row.state in counted for row in preferred))
+    return rule, ""
 
 
 def own_rows(member: Member, key: Key, strict: bool) -> list[Row]:
-    rows = member.home_rows(key, strict).values()
+    """What the member's slices give, also what does not count."""
+    rows = member.slice_rows(key, strict)
     return sorted(rows, key=lambda row: (row.slice, row.address, row.port, row.protocol))

@@ -10,7 +10,8 @@ lacks one that changed.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -31,9 +32,6 @@ from doubles.facts import (
     rank,
 )
 from doubles.selection import viewer_nodes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Backend", "Core", "Delta", "Frontend", "ServiceSpec", "Snapshot", "Transaction"]
 
@@ -120,11 +118,8 @@ class Snapshot:
         strict = self._facts.strict
         claimed: dict[Socket, set[int]] = {}
         for cluster, member in self._facts.members.items():
-            sockets = set(member.home_rows(key, strict))
-            if member.export_is_valid(key):
-                sockets |= {row.socket for rows in member.export_rows(key, strict).values() for row in rows}
-            for socket in sockets:
-                claimed.setdefault(socket, set()).add(cluster)
+            for row in member.slice_rows(key, strict):
+                claimed.setdefault(row.socket, set()).add(cluster)
         return [
             (*socket, sorted(clusters))
             for socket, clusters in sorted(claimed.items(), key=lambda item: (rank(item[0][0]), item[0]))
@@ -159,7 +154,7 @@ class Transaction:
 
     def _member(self, cluster_id: int) -> Member:
         if cluster_id not in self._facts.members:
-            raise ValueError(f"no member has the cluster id {cluster_id}")
+            raise IndexError(f"no member has the cluster id {cluster_id}")
         return self._facts.members[cluster_id]
 
     def join(
@@ -227,11 +222,8 @@ class Transaction:
         )
         new = Slice(given, tuple(ports), weight, revision)
         old = member.slices.get(key, {}).get(slice)
-        if old is not None:
-            new.revision = old.revision
-            if new == old:
-                return
-            new.revision = revision
+        if old is not None and list(new.entries(slice)) == list(old.entries(slice)):
+            return
         member.slices.setdefault(key, {})[slice] = new
         member.refresh_record(key, self._facts.strict, revision)
 

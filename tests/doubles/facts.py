@@ -8,12 +8,10 @@ last changed, because that cannot be told from the facts.
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import attrs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Key: TypeAlias = tuple[str, str]  # namespace, name
 Socket: TypeAlias = tuple[str, int, int]  # address, port, protocol

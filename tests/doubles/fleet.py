@@ -166,7 +166,10 @@ class FleetRun:
         marked = manifests.annotation(declared, "clustermesh.cilium.io/global") if declared else None
         default = cluster.settings.get("default_global_namespace", True)
         nodes = {node: manifests.labels(found) for node, found in cluster.of_kind("Node").items()}
-        arguments = manifests.service_arguments(document, manifests.is_true(marked, default), nodes)
+        nodes.setdefault(cluster.node, {})  # an agent's node that no document declares has no labels
+        arguments = manifests.service_arguments(
+            document, manifests.is_true(marked, default), cluster.settings.get("enable_ipv6", True), nodes
+        )
         transaction.set_service(cluster.id, namespace, name, self._spec(**arguments))
 
     # ---- answers

@@ -154,6 +154,16 @@ def exposed_on(service: Document, nodes: dict[str, dict[str, str]]) -> list[str]
     return [name for name, given in nodes.items() if given.get("service.cilium.io/node") == wanted]
 
 
+def distinct(found: list[Frontend], enable_ipv6: bool) -> list[Frontend]:
+    """Of two frontends of one address the later stays; families that the cluster lacks are left out."""
+    by_address = {
+        (address, port, protocol, internal): (type_, internal, address, port, protocol, name)
+        for type_, internal, address, port, protocol, name in found
+        if enable_ipv6 or ":" not in address
+    }
+    return list(by_address.values())
+
+
 def record_head(service: Document) -> dict[str, Any]:
     """What the exported value says beside the backends."""
     spec = service["spec"]
@@ -172,7 +182,7 @@ def record_head(service: Document) -> dict[str, Any]:
 
 
 def service_arguments(
-    service: Document, namespace_global: bool, nodes: dict[str, dict[str, str]]
+    service: Document, namespace_global: bool, enable_ipv6: bool, nodes: dict[str, dict[str, str]]
 ) -> dict[str, Any]:
     """The keyword arguments of `ServiceSpec`."""
     spec, head = service["spec"], record_head(service)
@@ -198,7 +208,7 @@ def service_arguments(
         "external_local": spec.get("externalTrafficPolicy") == "Local",
         "distribution": distribution(service),
         "session_affinity_seconds": seconds,
-        "frontends": frontends(service),
+        "frontends": distinct(frontends(service), enable_ipv6),
         "exposed_on": exposed_on(service, nodes),
         "record_digest": int.from_bytes(digest[:8], "big"),
         "created": str(service["metadata"].get("creationTimestamp", "")),

@@ -7,7 +7,8 @@ and pkg/clustermesh/{service_merger,selectbackends}.go; what strict mode does ot
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import attrs
 
@@ -25,9 +26,6 @@ from doubles.facts import (
     is_v6,
     rank,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 Claim: TypeAlias = tuple[str, int, int, bool]  # address, port, protocol, internal scope
 
@@ -126,31 +124,28 @@ def backend_table(facts: Facts, viewer: int, key: Key) -> list[TableRow]:
 # ---- frontends
 
 
-def own_frontends(member: Member, spec: ServiceSpec) -> dict[Claim, FrontendSpec]:
-    """The frontends by address: of two in one service, the later replaces the former."""
-    found: dict[Claim, FrontendSpec] = {}
-    if spec.headless:
-        return found
-    for frontend in spec.frontends:
-        _, internal, address, port, protocol, _ = frontend
-        if member.enable_ipv6 or not is_v6(address):
-            found[(address, port, protocol, internal)] = frontend
-    return found
+def claim_of(frontend: FrontendSpec) -> Claim:
+    _, internal, address, port, protocol, _ = frontend
+    return (address, port, protocol, internal)
 
 
 def exposed(spec: ServiceSpec, node: str) -> bool:
     return spec.exposed_on is None or node in spec.exposed_on
 
 
-def claims(member: Member, spec: ServiceSpec, node: str) -> set[Claim]:
-    return set(own_frontends(member, spec)) if exposed(spec, node) else set()
+def claims(spec: ServiceSpec) -> set[Claim]:
+    return set() if spec.headless else {claim_of(frontend) for frontend in spec.frontends}
 
 
-def claimed_since(member: Member, key: Key, claim: Claim, node: str) -> int:
+def claims_on(spec: ServiceSpec, node: str) -> set[Claim]:
+    return claims(spec) if exposed(spec, node) else set()
+
+
+def claimed_since(member: Member, key: Key, claim: Claim) -> int:
     """The revision at which the service began to claim the address and did not stop since."""
     since = 0
     for revision, spec in reversed(member.specs[key]):
-        if claim not in claims(member, spec, node):
+        if claim not in claims(spec):
             break
         since = revision
     return since
@@ -159,7 +154,7 @@ def claimed_since(member: Member, key: Key, claim: Claim, node: str) -> int:
 def contested(member: Member, node: str) -> dict[Claim, list[Key]]:
     claimants: dict[Claim, list[Key]] = {}
     for key in sorted(member.specs):
-        for claim in claims(member, member.specs[key][-1][1], node):
+        for claim in claims_on(member.specs[key][-1][1], node):
             claimants.setdefault(claim, []).append(key)
     return {claim: keys for claim, keys in claimants.items() if len(keys) > 1}
 
@@ -178,10 +173,10 @@ def refused_claims(member: Member, node: str, strict: bool) -> dict[Key, dict[Cl
     newest: dict[Key, int] = {}
     for claim, keys in disputes.items():
         for key in keys:
-            newest[key] = max(newest.get(key, 0), claimed_since(member, key, claim, node))
+            newest[key] = max(newest.get(key, 0), claimed_since(member, key, claim))
     owners: dict[Claim, Key] = {}
     for key in sorted(newest, key=lambda key: (newest[key], key)):
-        wanted = claims(member, member.specs[key][-1][1], node)
+        wanted = claims(member.specs[key][-1][1])
         lost = {claim: owners[claim] for claim in wanted if claim in owners}
         if lost:
             refused[key] = lost
@@ -195,22 +190,16 @@ def seniority(member: Member, key: Key) -> tuple[bool, str, Key]:
     return (created == "", created, key)
 
 
-def frontends_on(member: Member, key: Key, node: str, strict: bool) -> tuple[list[FrontendSpec], str, str]:
-    """The frontends that exist on a node or, where there is none, the rule and its detail."""
+def frontends_on(member: Member, key: Key, node: str, strict: bool) -> list[FrontendSpec]:
+    """The frontends that exist on a node."""
     spec = member.spec(key)
-    if spec is None:
-        return [], "no-service", ""
-    if spec.headless:
-        return [], "headless", ""
-    if not exposed(spec, node):
-        return [], "node-exposure", ""
-    found = own_frontends(member, spec)
+    if spec is None or spec.headless or not exposed(spec, node):
+        return []
     lost = refused_claims(member, node, strict).get(key, {})
-    if lost and (not strict or len(lost) == len(found)):
-        namespace, name = min(lost.values())
-        return [], "frontend-conflict", f"{namespace}/{name}"
-    kept = [frontend for claim, frontend in found.items() if claim not in lost]
-    return sorted(kept, key=frontend_order), "" if kept else "headless", ""
+    if lost and not strict:
+        return []
+    kept = [frontend for frontend in spec.frontends if claim_of(frontend) not in lost]
+    return sorted(kept, key=frontend_order)
 
 
 def frontend_order(frontend: FrontendSpec) -> tuple[str, str, int, str, bool]:
@@ -231,7 +220,7 @@ def mismatch(row: TableRow, frontend: FrontendSpec, spec: ServiceSpec, strict: b
         return ""
     if row.names:
         return "" if name in row.names else "port-name"
-    if strict and row.remote and len({port_name for *_, port_name in spec.frontends}) > 1:
+    if strict and row.remote and len({(at[4], at[5]) for at in spec.frontends}) > 1:
         return "port-name"
     return ""
 
@@ -314,5 +303,5 @@ def slots(selected: Iterable[TableRow]) -> tuple[list[TableRow], int]:
 def viewer_nodes(facts: Facts, viewer: int, key: Key) -> list[str]:
     """The nodes over which the answer of a cluster is the union."""
     member = facts.members[viewer]
-    rows = member.home_rows(key, facts.strict).values()
+    rows = member.slice_rows(key, facts.strict)
     return sorted(set(member.nodes) | {row.node for row in rows if row.node}) or ["node-1"]
