@@ -64,18 +64,18 @@ def _owners(found: wire.Object) -> tuple[tuple[str, str], ...]:
 
 def _selector(
     found: wire.LabelSelector | None, template: model.PodTemplate, mistakes: list[Mistake]
-) -> dict[str, str]:
+) -> checks.Strings:
     """
     What the selector names; without one, the template's labels, as in apps/v1beta1 and in Jobs.
     """
     if found is None:
-        return dict(template.labels)
+        return template.labels
     path = ("spec", "selector", "matchLabels")
     labels = checks.label_map(found.matchLabels, path, mistakes)
     if not checks.selects(found, template.labels, mistakes):
         message = "expected labels that spec.selector matches"
         mistakes.append(Mistake(("spec", "template", "metadata", "labels"), message))
-    return dict(labels)
+    return labels
 
 
 def _pod_template(found: wire.PodTemplate, mistakes: list[Mistake]) -> model.PodTemplate:

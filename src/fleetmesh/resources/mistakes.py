@@ -33,6 +33,7 @@ def convert(value: dict[str, Any], wire: type[T]) -> T | list[Mistake]:
     An object of a wire class, or all of its fields that have the wrong type or a wrong value.
     """
     found: dict[Path, Mistake] = {}
+    gone: set[Path] = set()
     removed: dict[Path, list[int]] = {}
     while True:
         try:
@@ -40,13 +41,15 @@ def convert(value: dict[str, Any], wire: type[T]) -> T | list[Mistake]:
         except msgspec.ValidationError as error:
             mistake, remove = _explain(value, wire, str(error))
             path = _original(mistake.path, removed)
-            if path in found:
-                # A required field had the wrong type and was left out: so goes what needs it.
+            if path in gone:
+                # What was left out is required: so goes what needs it.
                 remove = mistake.path[:-1]
-            found.setdefault(path, Mistake(path, mistake.message))
+            else:
+                found[path] = Mistake(path, mistake.message)
             if not remove or len(found) >= _MOST:
                 return list(found.values())
             # The next round shows what else is wrong.
+            gone.update((path, _original(remove, removed)))
             if isinstance(remove[-1], int):
                 *outer, position = _original(remove, removed)
                 removed.setdefault(tuple(outer), []).append(int(position))
