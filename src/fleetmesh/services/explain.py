@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,7 @@ from fleetmesh.services.rules import RULES
 from fleetmesh.services.words import FRONTEND_TYPES, STATES
 
 if TYPE_CHECKING:
-    from fleetmesh._core import Snapshot
+    from fleetmesh._core import ServiceSpec, Snapshot
 
 _IN = ("in-use", "selected")
 
@@ -208,13 +209,16 @@ def explain(
     seen: Counter[tuple[object, ...]] = Counter()
     rows: dict[tuple[object, ...], list[Verdict]] = {}
     backends: dict[tuple[object, ...], tuple[Any, set[str]]] = {}
-    for index, backend, rule, detail in snapshot.candidates(viewer, namespace, name, node):
+    specs = {cluster: snapshot.spec(cluster, namespace, name) for cluster in names}
+    for index, backend, code, detail in snapshot.candidates(viewer, namespace, name, node):
         # An address in two slices gives two rows that look alike: they are told apart by their turn.
         turn = (index, *backend[:7])
         key = (seen[turn], *backend[:7])
         seen[turn] += 1
         frontend = frontends[index] if index >= 0 else None
         backends.setdefault(key, (backend, set()))[1].update(backend[7])
+        # That there is no Service says more than what follows from it.
+        rule = "no-service" if index >= 0 and specs[backend[0]] is None else code
         rows.setdefault(key, []).append(_verdict(frontend, rule, detail, backend, names, context))
     candidates = tuple(
         Candidate(
@@ -228,12 +232,12 @@ def explain(
             tuple(sorted(nodes)),
             tuple(rows[key]),
         )
-        for key, (backend, nodes) in backends.items()
+        for key, (backend, nodes) in sorted(backends.items(), key=lambda item: _place(viewer, item[1][0]))
     )
     heard_of = {backend[0] for backend, _ in backends.values()}
     hears = frozenset(snapshot.hears(viewer))
     silent = tuple(
-        _silence(snapshot, cluster, viewer, hears, names, context)
+        _silence(specs[cluster], cluster, viewer, hears, names, context)
         for cluster in names
         if cluster not in heard_of
     )
@@ -262,16 +266,20 @@ def _verdict(
     return Verdict(frontend, rule.code, code in _IN, code == "in-use", sentence, rule.fix.format_map(facts))
 
 
+def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[bool, int, int, int, int]:
+    """The viewer's own come first, then the others by cluster id; of each, in the order of addresses."""
+    address = ip_address(backend[1])
+    return (backend[0] != viewer, backend[0], address.version, int(address), backend[2])
+
+
 def _silence(
-    snapshot: Snapshot,
+    spec: ServiceSpec | None,
     cluster: int,
     viewer: int,
     hears: frozenset[int],
     names: Mapping[int, str],
     context: Mapping[str, str],
 ) -> Silence:
-    namespace, _, name = context["service"].partition("/")
-    spec = snapshot.spec(cluster, namespace, name)
     if spec is None:
         code = "no-service"
     elif cluster == viewer:
