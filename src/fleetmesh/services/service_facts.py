@@ -105,7 +105,7 @@ class ServiceFacts:
 
     def heard(self, viewer: int) -> frozenset[int]:
         """The exporters of endpoints that a member hears, whether it uses them or not."""
-        return self.judge.hears[viewer] & self.exported.keys()
+        return self.judge.hears[viewer].intersection(self.exported)
 
     def sources(self, viewer: int) -> frozenset[int]:
         """The exporters whose endpoints a member may use."""
