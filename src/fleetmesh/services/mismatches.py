@@ -120,7 +120,7 @@ def unnamed_remote_port(facts: ServiceFacts) -> Iterable[Finding]:
 
 def unresolvable_name(facts: ServiceFacts) -> Iterable[Finding]:
     """A service that a member hears of but doesn't have: its name is unknown there."""
-    lacking = [c for c in facts.judge.names if c not in facts.specs and facts.heard(c)]
+    lacking = [c for c in facts.judge.names if c not in facts.specs and facts.heard[c]]
     if lacking and not is_derived(facts.name):
         yield facts.report(
             "unresolvable-name",
@@ -135,7 +135,7 @@ def one_sided_global(facts: ServiceFacts) -> Iterable[Finding]:
     apart = [
         c
         for c, spec in facts.specs.items()
-        if not spec.is_global and not spec.external_name and facts.heard(c)
+        if not spec.is_global and not spec.external_name and facts.heard[c]
     ]
     if apart:
         yield facts.report(

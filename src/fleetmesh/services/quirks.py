@@ -104,7 +104,7 @@ def terminating_remote(facts: ServiceFacts) -> Iterable[Finding]:
     for state, what in kinds:
         exporters = [
             cluster
-            for cluster in facts.used_exporters()
+            for cluster in facts.used_exporters
             if any(row.state == state and row.weight for row in facts.exported_rows(cluster))
         ]
         if exporters:
@@ -119,7 +119,7 @@ def weight_not_carried(facts: ServiceFacts) -> Iterable[Finding]:
     """A slice's weight isn't exported. Strict mode carries it."""
     if facts.judge.strict:
         return
-    for cluster in facts.used_exporters():
+    for cluster in facts.used_exporters:
         weights = sorted({row.weight for row in facts.exported_rows(cluster)} - {100})
         if weights:
             drained = ": weight 0 drains them at home only" if 0 in weights else ""
@@ -141,7 +141,7 @@ def zone_hints_defeated(facts: ServiceFacts) -> Iterable[Finding]:
     for viewer, spec in facts.specs.items():
         if spec.distribution != _SAME_ZONE or viewer not in facts.judge.service_topology or spec.headless:
             continue
-        foreign = facts.heard(viewer) & facts.unhinted
+        foreign = facts.heard[viewer] & facts.unhinted
         if foreign and viewer not in facts.unhinted:
             affected[foreign].append(viewer)
     for exporters, viewers in affected.items():

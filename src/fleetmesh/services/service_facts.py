@@ -78,7 +78,7 @@ Socket = tuple[str, int, int]
 """Address, port and protocol."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ServiceFacts:
     """
     One service in all members.
@@ -103,21 +103,23 @@ class ServiceFacts:
         """The members whose Service is global: those that use what others export."""
         return tuple(cluster for cluster, spec in self.specs.items() if spec.is_global)
 
-    def heard(self, viewer: int) -> frozenset[int]:
-        """The exporters of endpoints that a member hears, whether it uses them or not."""
-        return self.judge.hears[viewer].intersection(self.exported)
+    @cached_property
+    def heard(self) -> Mapping[int, frozenset[int]]:
+        """The exporters of endpoints that each member hears, whether it uses them or not."""
+        return {viewer: hears.intersection(self.exported) for viewer, hears in self.judge.hears.items()}
 
     def sources(self, viewer: int) -> frozenset[int]:
         """The exporters whose endpoints a member may use."""
         spec = self.specs.get(viewer)
-        return self.heard(viewer) if spec is not None and spec.is_global else frozenset()
+        return self.heard[viewer] if spec is not None and spec.is_global else frozenset()
 
-    def used_exporters(self) -> list[int]:
+    @cached_property
+    def used_exporters(self) -> tuple[int, ...]:
         """The exporters whose endpoints somebody may use, sorted."""
         used: set[int] = set()
         for viewer in self.importers:
-            used |= self.heard(viewer)
-        return sorted(used)
+            used |= self.heard[viewer]
+        return tuple(sorted(used))
 
     def exported_rows(self, cluster: int) -> list[Row]:
         """The rows of an exporter that others get."""
