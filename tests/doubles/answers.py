@@ -111,7 +111,7 @@ def candidates(facts: Facts, viewer: int, key: Key, node: str | None) -> list[Ca
     for frontend in spec.frontends:
         if frontend not in found:
             why, other = absence(facts, viewer, key, frontend, nodes_asked(facts, viewer, key, node))
-            told += [(-1, as_backend(shown), rule or why, detail or other) for shown, (rule, detail) in rows]
+            told += [(-1, as_backend(shown), *(out if out[0] else (why, other))) for shown, out in rows]
     return told
 
 

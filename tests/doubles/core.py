@@ -328,6 +328,11 @@ class Core:
     def generation(self) -> int:
         return self._facts.generation
 
+    @property
+    def facts(self) -> Facts:
+        """What a rebuild starts from."""
+        return self._facts
+
     def begin(self) -> Transaction:
         return Transaction(self)
 
