@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
+#include <map>
 #include <stdexcept>
 
 #include "bindings.hpp"
@@ -212,11 +214,13 @@ void register_mesh(py::module_& module) {
               const py::gil_scoped_release release;
               entries = entries_of(d.delta, *d.mesh);
             }
-            std::vector<std::tuple<std::string, std::string, std::vector<ClusterId>>> result;
-            result.reserve(entries.size());
-            for (const auto& entry : entries) {
-              auto [space, name] = d.mesh->shared().services.name(entry.service);
-              result.emplace_back(std::move(space), std::move(name), entry.viewers.list());
+            std::map<std::array<std::uint64_t, 8>, py::tuple> viewers;  // few sets are different
+            py::list result(entries.size());
+            for (std::size_t i = 0; i < entries.size(); ++i) {
+              const auto [at, fresh] = viewers.try_emplace(entries[i].viewers.words());
+              if (fresh) at->second = py::tuple(py::cast(entries[i].viewers.list()));
+              const auto [space, name] = d.mesh->shared().services.name(entries[i].service);
+              result[i] = py::make_tuple(space, name, at->second);
             }
             return result;
           },

@@ -26,9 +26,8 @@ std::string selection_key(const ServiceSpec& spec) {
 }
 
 // Whether the viewer's answer depends on more than what its class has in common.
-bool alone(const ServiceSpec& spec, const Offer& offer, const MemberFacts& viewer) {
-  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology) ||
-         !offer.even();
+bool alone(const ServiceSpec& spec, const MemberFacts& viewer) {
+  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology);
 }
 
 bool listens(const ServiceSpec& spec, const MemberFacts& viewer) {
@@ -48,7 +47,7 @@ std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId ser
     if (!offer.spec) return;
     const MemberFacts& viewer = *state.members.find(id);
     std::string key;
-    if (alone(*offer.spec, offer, viewer)) {
+    if (alone(*offer.spec, viewer)) {
       put(key, id);
     } else {
       MemberSet inputs = viewer.hears;
@@ -110,12 +109,18 @@ std::vector<DeltaEntry> entries_of(const Delta& delta, const Mesh& mesh) {
     if (old_entry && new_entry) concerned -= old_entry->covered & new_entry->covered;
     concerned |= touched.own;
 
+    const MemberSet uneven = new_entry ? new_entry->uneven : MemberSet();
     MemberSet left = concerned;
     for (const auto& same : after->classes) {
       const MemberSet part = same & concerned;
       if (part.empty()) continue;
-      entries.push_back({touched.service, part});
       left -= part;
+      if (const MemberSet even = part - uneven; !even.empty()) entries.push_back({touched.service, even});
+      (part & uneven).each([&](ClusterId id) {
+        MemberSet one;
+        one.add(id);
+        entries.push_back({touched.service, one});
+      });
     }
     for (const auto& same : before->classes)  // of viewers that have no such Service any more
       if (const MemberSet part = same & left; !part.empty()) entries.push_back({touched.service, part});

@@ -49,7 +49,7 @@ Revision Reader::arrival(ClusterId viewer, ClusterId publisher, ServiceId servic
 Rule Reader::publisher_rule(ClusterId viewer, ClusterId publisher, ServiceId service) const {
   if (!state_->members.find(viewer)->hears.has(publisher)) return Rule::not_heard;
   const ServiceSpec* spec = state_->spec(publisher, service);
-  if (!spec) return Rule::record_refused;
+  if (!spec) return Rule::no_service;
   if (!spec->is_global) return Rule::publisher_not_global;
   if (!spec->shared) return Rule::publisher_not_shared;
   if (!spec->namespace_global) return Rule::namespace_not_global;

@@ -25,7 +25,7 @@ std::pair<std::string, std::string> ServiceNames::name(ServiceId id) const {
 
 const ServiceSpec* State::spec(ClusterId member, ServiceId service) const {
   const Offer* offer = offers.find({member, service});
-  return offer ? offer->spec.get() : nullptr;
+  return offer ? offer->spec : nullptr;
 }
 
 Mesh::Mesh(bool strict, ClusterId capacity)

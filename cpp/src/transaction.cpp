@@ -107,8 +107,11 @@ void Transaction::leave(ClusterId id) {
       slices.push_back(at.key());
     for (const auto& slice : slices) state_.slices.erase(slice);
     const Offer before = *state_.offers.find(key);
-    claim(id, service, before.spec.get(), nullptr);
+    claim(id, service, before.spec, nullptr);
     if (before.exports()) touch(service).viewers |= listeners;
+    const auto* const owned = state_.specs.find(key);
+    const auto kept_until_settled = owned ? *owned : nullptr;
+    state_.specs.erase(key);
     state_.offers[key] = Offer{};
     settle(key, before);
   }
@@ -182,11 +185,17 @@ void Transaction::put_spec(ClusterId member, ServiceId service, std::shared_ptr<
   const OfferKey key{member, service};
   const Offer* known = state_.offers.find(key);
   const Offer before = known ? *known : Offer{};
-  const bool same = before.spec && spec ? *before.spec == *spec : before.spec == spec;
+  const bool same = before.spec && spec ? *before.spec == *spec : before.spec == spec.get();
   if (same) return;
   ++state_.revision;
-  claim(member, service, before.spec.get(), spec.get());
-  state_.offers[key].spec = std::move(spec);
+  claim(member, service, before.spec, spec.get());
+  const auto* const owned = state_.specs.find(key);
+  const auto kept_until_settled = owned ? *owned : nullptr;
+  if (spec)
+    state_.specs[key] = spec;
+  else
+    state_.specs.erase(key);
+  state_.offers[key].spec = spec.get();
   settle(key, before);
 }
 
@@ -245,10 +254,10 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
   ServiceEntry& entry = state_.services[key.service];
   const bool held = after.spec || after.rows > 0;
   entry.version = ++shared().versions;
-  if (before.spec != after.spec || had != has || before.even() != after.even())
-    entry.class_version = entry.version;
+  if (before.spec != after.spec || had != has) entry.class_version = entry.version;
   entry.holders.set(key.member, held);
   entry.exporters.set(key.member, has);
+  entry.uneven.set(key.member, !after.even());
   entry.covered.set(key.member, after.covered(shared().strings));
   const bool nobody = entry.holders.empty();
   if (!held) state_.offers.erase(key);
@@ -410,10 +419,8 @@ void Transaction::load(std::vector<BulkRow>& rows) {
     const auto left = state_.rows.lower_bound(from);
     const bool exists = left && left.key().service == slice.service && left.key().member == slice.member &&
                         left.key().slice == slice.slice;
-    if (exists)
-      state_.slices[slice] = state_.revision;
-    else
-      state_.slices.erase(slice);
+    if (exists && !existed) state_.slices[slice] = state_.revision;
+    if (!exists) state_.slices.erase(slice);
     after.slices += (exists ? 1U : 0U) - (existed ? 1U : 0U);
     state_.offers[offer_key] = after;
     settle(offer_key, before);

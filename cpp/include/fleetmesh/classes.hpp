@@ -9,7 +9,7 @@
 namespace fleetmesh {
 
 // The viewers of one service, grouped by equal inputs: the same own Service as far as selection
-// goes, the same records, and nothing of their own that others don't have.
+// goes and the same records. One whose own rows are uneven (ServiceEntry) is a class by itself.
 struct ServiceClasses {
   std::uint64_t class_version = 0;
   std::uint64_t topology_version = 0;

@@ -131,9 +131,9 @@ struct ActiveCount {
   std::uint32_t active = 0;
 };
 
-// What one member has of one service.
+// What one member has of one service. Trivially copyable, as changes copy it along with its neighbours.
 struct Offer {
-  std::shared_ptr<const ServiceSpec> spec;  // null: endpoints without a Service
+  const ServiceSpec* spec = nullptr;  // owned by State::specs; null: endpoints without a Service
   Revision record_revision = 0;             // when its record last changed
   std::uint64_t rows_digest = 0;            // of the rows as the record has them
   std::uint32_t rows = 0;
@@ -157,6 +157,7 @@ struct ServiceEntry {
   std::uint64_t class_version = 0;  // likewise, of what decides which viewers are alike
   MemberSet holders;                // members that have a Service or rows
   MemberSet exporters;
+  MemberSet uneven;   // members whose rows mean something else at home than elsewhere
   MemberSet covered;  // members with affinity local whose own backends serve every frontend
 };
 

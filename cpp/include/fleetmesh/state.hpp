@@ -43,9 +43,10 @@ struct State {
   Revision revision = 0;
   std::uint64_t topology_version = 0;  // never the same for two different sets of members and links
   PersistentMap<ClusterId, MemberFacts, 16> members;
-  PersistentMap<RowKey, Row> rows;
-  PersistentMap<SliceKey, Revision> slices;
-  PersistentMap<OfferKey, Offer, 32> offers;
+  PersistentMap<RowKey, Row, 64, 8> rows;
+  PersistentMap<SliceKey, Revision, 64, 8> slices;
+  PersistentMap<OfferKey, Offer, 32, 8> offers;
+  PersistentMap<OfferKey, std::shared_ptr<const ServiceSpec>, 16, 8> specs;
   PersistentMap<ServiceId, ServiceEntry, 16> services;
   PersistentMap<NodeKey, StringId> nodes;  // -> zone
   PersistentMap<ClaimKey, Revision> claims;

@@ -57,7 +57,8 @@ class Transaction {
                  std::uint16_t weight);
   void remove_slice(ClusterId member, std::string_view space, std::string_view service,
                     std::string_view slice);
-  // Upserts and removes single backends; `rows` is put into key order first.
+  // Upserts and removes single backends; `rows` is put into key order first. Those of a service and
+  // member are one slice, written when the first of them came.
   void load(std::vector<BulkRow>& rows);
 
   Delta commit();
