@@ -12,10 +12,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f 2>/dev/null)
 CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 REAL_TESTS := $(wildcard tests/real/test_*.py)
-EDITABLE_BUILD = $(wildcard build/editable-*)
+EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" + sys.implementation.cache_tag)')
+EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy asan tsan real bench stubs format \
+.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan real bench stubs format \
         constraints clean
 
 help:  ## this list
@@ -27,13 +28,13 @@ demo: $(if $(wildcard $(STAMPS)/develop),develop,$(STAMPS)/user)  ## form a mesh
 develop: $(STAMPS)/develop  ## the virtual environment with all tools, and the package installed in place
 
 core:  ## rebuild the C++ core in place, incrementally (after `make develop`)
-	cmake --build $(firstword $(EDITABLE_BUILD))
-	cmake --install $(firstword $(EDITABLE_BUILD)) --component python \
+	cmake --build $(EDITABLE_BUILD) --target _core
+	cmake --install $(EDITABLE_BUILD) --component python \
 	  --prefix "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" > /dev/null
 
 check: develop lint types unit-cpp unit-python  ## what every change must pass, in under three minutes
 
-test: check tidy asan tsan real  ## check, clang-tidy, sanitizers and real servers
+test: check tidy standalone asan tsan real  ## check, clang-tidy, the core alone, sanitizers and real servers
 
 lint: develop
 	ruff check .
@@ -43,21 +44,26 @@ lint: develop
 types: develop
 	mypy
 
-unit-cpp: $(STAMPS)/gtest develop
-	cmake --preset dev > build/dev.log || (cat build/dev.log; exit 1)
-	cmake --build --preset dev
-	ctest --preset dev -j $(JOBS)
+# The tests stand in the tree of the installed core, so that it is compiled once.
+unit-cpp: develop
+	cmake --build $(EDITABLE_BUILD)
+	ctest --test-dir $(EDITABLE_BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
 unit-python: develop
 	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer'
 
-tidy: unit-cpp  ## clang-tidy over the core, its bindings and its tests
+tidy: develop  ## clang-tidy over the core, its bindings and its tests
 	scripts/tidy
 
-asan: $(STAMPS)/gtest develop  ## C++ tests, and the Python tests that reach the core, under ASan and UBSan
+standalone: develop  ## the core and its tests with assertions, with no Python in the build
+	cmake --preset dev > build/dev.log || (cat build/dev.log; exit 1)
+	cmake --build --preset dev
+	ctest --preset dev -j $(JOBS)
+
+asan: develop  ## C++ tests, and the Python tests that reach the core, under ASan and UBSan
 	scripts/sanitize asan
 
-tsan: $(STAMPS)/gtest develop  ## the same under ThreadSanitizer, for what uses threads
+tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 	scripts/sanitize tsan
 
 real: develop  ## tests against real servers and Cilium's own packages
@@ -104,8 +110,8 @@ $(STAMPS)/tools: pyproject.toml constraints.txt | $(STAMPS)/venv
 	$(PIP) install -c constraints.txt --group dev
 	touch $@
 
-$(STAMPS)/develop: $(STAMPS)/tools pyproject.toml CMakeLists.txt $(CORE_SOURCES)
-	$(PIP) install -c constraints.txt --no-build-isolation -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
+$(STAMPS)/develop: $(STAMPS)/tools $(STAMPS)/gtest pyproject.toml CMakeLists.txt $(CORE_SOURCES)
+	$(PIP) install -c constraints.txt --no-build-isolation $(EDITABLE)
 	rm -f $(STAMPS)/user
 	touch $@
 
