@@ -107,6 +107,12 @@ _KINDS = (
         "Remove the global annotation, or make it a ClusterIP Service.",
     ),
     FindingKind(
+        "fleet-file-problem",
+        "error",
+        "An entry of fleet.yaml could not be understood; it is not in force.",
+        "Mend the entry as the message says.",
+    ),
+    FindingKind(
         "frontend-conflict",
         "error",
         "Two Services of a cluster claim one external address, port and protocol.",
@@ -149,6 +155,12 @@ _KINDS = (
         "Mend the document at the place that the message names.",
     ),
     FindingKind(
+        "member-refused",
+        "error",
+        "A cluster of a directory could not join the mesh.",
+        "Mend what the message names.",
+    ),
+    FindingKind(
         "one-sided-global",
         "info",
         "A Service is global in some clusters and not in others that have it.",
@@ -172,6 +184,12 @@ _KINDS = (
         "error",
         "A named port of a Service is one that no backend has: the backends are never selected.",
         "Give the ports of the Service the same names in every cluster.",
+    ),
+    FindingKind(
+        "range-exhausted",
+        "error",
+        "A range has no free address or port left for an object that needs one.",
+        "Give the cluster a larger range.",
     ),
     FindingKind(
         "range-overlap",
@@ -226,6 +244,12 @@ _KINDS = (
         "terminating-remote",
         "warning",
         "A terminating backend counts as active in the other clusters: records don't carry the state.",
+    ),
+    FindingKind(
+        "topology-unknown-member",
+        "warning",
+        "The topology names a cluster that is no member.",
+        "Correct the name, or let the cluster join.",
     ),
     FindingKind(
         "unknown-kind",

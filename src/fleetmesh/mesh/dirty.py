@@ -1,0 +1,48 @@
+"""
+What a transaction has touched of a member and has to be worked out at its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh.resources.model import Pod
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.store import Key, Name, Store
+
+
+@attrs.define
+class Dirty:
+    """
+    Attributes:
+        nodes: Whether nodes came, changed or went, or lost their addresses.
+        workloads: Workloads to expand anew.
+        declared_pods: Declared pods that came, changed (both versions) or went.
+        pods: Pods that have to be given an address anew.
+        readdressed: Services that have to be given a cluster IP or node port anew.
+        slices: Services whose derived slices have to be worked out.
+        exported: Names whose ServiceExport, Service or slices changed.
+        namespaces: Namespaces that came, changed or went.
+    """
+
+    nodes: bool = False
+    workloads: set[Key] = attrs.field(factory=set)
+    declared_pods: list[Pod] = attrs.field(factory=list)
+    pods: set[Name] = attrs.field(factory=set)
+    readdressed: set[Name] = attrs.field(factory=set)
+    slices: set[Name] = attrs.field(factory=set)
+    exported: set[Name] = attrs.field(factory=set)
+    namespaces: set[str] = attrs.field(factory=set)
+
+    def everything(self, store: Store) -> None:
+        """Mark all that a member has."""
+        self.nodes = True
+        self.workloads.update(each.key for found in store.workloads.values() for each in found.values())
+        self.declared_pods.extend(pod for found in store.declared_pods.values() for pod in found.values())
+        self.slices.update((space, name) for space, found in store.services.items() for name in found)
+        self.readdressed.update(self.slices)
+        self.exported.update(store.exports)
+        self.namespaces.update(store.namespaces, store.used_namespaces)

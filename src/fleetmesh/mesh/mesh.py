@@ -1,0 +1,571 @@
+"""
+A mesh: its members, who hears whom, and the questions that can be asked of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from fleetmesh._core import Core
+from fleetmesh.errors import AlreadyInMeshError, MeshError, NotFoundError
+from fleetmesh.findings import Finding
+from fleetmesh.identity import Allocations, RangeRequest, Ranges, default_ranges, parse_networks
+from fleetmesh.identity.ranges import WHATS
+from fleetmesh.mesh import bulk, limits
+from fleetmesh.mesh.change import Change
+from fleetmesh.mesh.delta import Delta, ServiceDelta
+from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.member import Member
+from fleetmesh.mesh.names import View
+from fleetmesh.mesh.publish import Record, records_of
+from fleetmesh.mesh.report import Report, member_findings
+from fleetmesh.mesh.settings import ClusterSettings
+from fleetmesh.mesh.topology import Topology
+from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.resources.model import Service
+from fleetmesh.services.changes import ResourceChanges
+from fleetmesh.services.dns import DnsAnswer, resolve
+from fleetmesh.services.global_service import GlobalService, viewer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh.mesh.compare import Comparison
+    from fleetmesh.mesh.store import Name
+
+Mode = Literal["cilium", "strict"]
+
+
+class Mesh:
+    """
+    A cross-cluster network of member clusters.
+
+    Changes go through a lock, one transaction and one generation each; whoever asks takes the newest
+    snapshot and never waits for a writer.
+
+    Args:
+        name: For people.
+        topology: Who hears whom.
+        mode: `cilium` gives Cilium's answers, quirks included; `strict` those of the specifications,
+            whatever the order of changes.
+        max_connected_clusters: 255, or 511 with half as many identities a cluster, as in Cilium.
+        allocations: The history of another mesh, to give out the same addresses; it is copied.
+
+    Raises:
+        ValueError: The mode or the limit is none of those.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        topology: Topology | None = None,
+        mode: Mode = "cilium",
+        max_connected_clusters: int = 255,
+        allocations: Allocations | None = None,
+    ) -> None:
+        if mode not in ("cilium", "strict"):
+            raise ValueError(f"mode is {mode!r}; expected cilium or strict")
+        if max_connected_clusters not in limits.MEMBER_LIMITS or isinstance(max_connected_clusters, bool):
+            raise ValueError(f"max_connected_clusters is {max_connected_clusters!r}; expected 255 or 511")
+        self.name = name
+        self.topology = Topology.full() if topology is None else topology
+        self.mode: Mode = mode
+        self.max_connected_clusters = max_connected_clusters
+        self._lock = threading.RLock()
+        self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
+        self._allocations = Allocations() if allocations is None else allocations.copy()
+        self._members: dict[str, Member] = {}
+        self._exporters: dict[Name, frozenset[str]] = {}
+        self._read_findings: tuple[Finding, ...] = ()
+        self._report = Report()
+        self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
+
+    @classmethod
+    def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
+        """
+        A mesh of a directory of manifests, with or without a `fleet.yaml`; see `fleetmesh.mesh.directory`.
+
+        Whatever is wrong with a file or an object becomes a finding, and the rest is loaded.
+
+        Args:
+            path: A folder, or the path of a `fleet.yaml`.
+            mode: `None` takes that of `fleet.yaml`, which is `cilium` if it names none.
+
+        Raises:
+            FileNotFoundError: There is no such folder or file.
+        """
+        from fleetmesh.mesh.directory import load_directory  # noqa: PLC0415 - it makes meshes
+
+        return load_directory(Path(path), mode)
+
+    def __repr__(self) -> str:
+        return f"<Mesh {self.name!r}: {len(self._members)} members, {self.topology}, generation {self.generation}>"
+
+    # Members
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Name -> member, in order of cluster id."""
+        return MappingProxyType(self._members)
+
+    def join(
+        self,
+        name: str | Member,
+        *,
+        cluster_id: int | None = None,
+        settings: ClusterSettings | None = None,
+        labels: Mapping[str, str] | None = None,
+        pod_cidrs: Iterable[str] = (),
+        service_cidrs: Iterable[str] = (),
+        node_cidrs: Iterable[str] = (),
+        routing_domain: str | None = None,
+    ) -> Member:
+        """
+        Take in a cluster.
+
+        Args:
+            name: A new cluster's name; or a member that has left a mesh, which comes back with all that
+                it has and was joined with (what is given beside it changes that).
+            cluster_id: 1..255 (511); needed for a new cluster.
+            pod_cidrs, service_cidrs, node_cidrs: Both families in one list. Of a kind without any, the
+                cluster gets defaults of its own, apart from what others declare.
+            routing_domain: All members must have the same; `None` is the default one.
+
+        Raises:
+            AlreadyInMeshError: The member is in a mesh.
+            TooManyMembersError, InvalidClusterNameError, ClusterNameTakenError, InvalidClusterIdError,
+            ClusterIdTakenError, InvalidRangeError, OverlappingPodRangesError, RoutingDomainError,
+            SelfManagedMeshError: See each. The mesh is unchanged.
+        """
+        member = name if isinstance(name, Member) else None
+        with self._lock:
+            if member is not None and member._mesh is not None:
+                raise AlreadyInMeshError(member.name, member._mesh.name)
+            limits.check_room(len(self._members), self.max_connected_clusters)
+            limits.check_name(name if member is None else member.name, self._members)
+            number = limits.check_id(
+                member.cluster_id if member is not None and cluster_id is None else cluster_id,
+                self.max_connected_clusters,
+                {each.cluster_id: each.name for each in self._members.values()},
+            )
+            given = Ranges(
+                pod_cidrs=_texts(pod_cidrs),
+                service_cidrs=_texts(service_cidrs),
+                node_cidrs=_texts(node_cidrs),
+            )
+            if member is None:
+                assert isinstance(name, str)
+                member = Member(name, number)
+            declared = Ranges(
+                **{f"{what}_cidrs": given.of(what) or member.declared.of(what) for what in WHATS}
+            )
+            for what in WHATS:
+                parse_networks(member.name, declared.of(what))
+            limits.check_pod_ranges(
+                member.name,
+                declared.pod_cidrs,
+                {each.name: each.declared.pod_cidrs for each in self._members.values()},
+            )
+            domain = member.routing_domain if routing_domain is None else routing_domain
+            limits.check_domain(member.name, domain, (each.routing_domain for each in self._members.values()))
+            limits.check_self_managed(member.name, member.resources.values())
+            self._admit(member, number, declared, domain, settings, labels)
+            return member
+
+    def _admit(
+        self,
+        member: Member,
+        number: int,
+        declared: Ranges,
+        domain: str | None,
+        settings: ClusterSettings | None,
+        labels: Mapping[str, str] | None,
+    ) -> None:
+        before = (member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain)
+        member.cluster_id, member.declared, member.routing_domain = number, declared, domain
+        if settings is not None:
+            member.settings = settings
+        if labels is not None:
+            member.labels = labels
+        members = self._members
+        self._members = dict(
+            sorted({**members, member.name: member}.items(), key=lambda item: item[1].cluster_id)
+        )
+        try:
+            self._change(lambda change: self._enter(change, member), hearing=True)
+        except BaseException:
+            self._members = members
+            member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain = before
+            raise
+        member._mesh = self
+
+    def _enter(self, change: Change, member: Member) -> None:
+        settings = member.settings
+        change.core.join(
+            member.cluster_id,
+            member.name,
+            enable_ipv6=settings.enable_ipv6,
+            service_topology=settings.service_topology,
+        )
+        self._set_ranges(change)
+        self._set_hearing(change, around=member.name)
+        change.send_all(member)
+        change.plan_imports()
+
+    def leave(self, name: str) -> Member:
+        """
+        Let a member go. It keeps its resources and can join again by being passed to `join`; what was
+        loaded for it in bulk is forgotten.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+        with self._lock:
+            member = self._member(name)
+            members = self._members
+            self._members = {each: found for each, found in members.items() if each != name}
+            try:
+                self._change(lambda change: self._exit(change, member), hearing=True)
+            except BaseException:
+                self._members = members
+                raise
+            member._mesh = None
+            return member
+
+    def _exit(self, change: Change, member: Member) -> None:
+        change.take_back(member)
+        change.core.leave(member.cluster_id)
+        self._set_ranges(change)
+        change.plan_imports()
+
+    def _member(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None:
+            raise NotFoundError("member", name, self._members)
+        return member
+
+    def _set_ranges(self, change: Change) -> None:
+        """Defaults are carved around what all declare, so that they may move when members come and go."""
+        requests = [
+            RangeRequest(name=each.name, cluster_id=each.cluster_id, declared=each.declared)
+            for each in self._members.values()
+        ]
+        for name, ranges in default_ranges(requests).items():
+            member = self._members[name]
+            if ranges != member.ranges or not self._allocations.ranges(name, "pod"):
+                change.set_ranges(member, ranges)
+
+    def _set_hearing(self, change: Change, around: str) -> None:
+        """Tell the core whom a member hears, and those whom it is linked with."""
+        numbers = {each.name: each.cluster_id for each in self._members.values() if not each.failed}
+        everybody = sorted(numbers.values()) if self.topology.kind == "full" else None
+        for name, member in self._members.items():
+            if name != around and not self.topology.linked(name, around):
+                continue
+            if member.failed:
+                heard: list[int] = []
+            else:
+                heard = everybody if everybody is not None else self.topology.heard(name, numbers)
+            change.core.hear(member.cluster_id, heard)
+
+    # Changes
+
+    def apply(self, changes: ResourceChanges) -> Delta:
+        """
+        Apply proposed changes in memory, all in one transaction.
+
+        Raises:
+            NotFoundError: A member isn't there any more; nothing is applied.
+        """
+
+        def carry_out(change: Change) -> None:
+            for each in changes:
+                member = self._member(each.member)
+                if each.new is not None:
+                    change.update(member, each.new)
+                elif each.old is not None:
+                    change.delete(member, [each.old])
+
+        return self._change(carry_out)
+
+    def load_services(
+        self,
+        services: Sequence[tuple[str, str]],
+        *,
+        service: NDArray[np.uint32],
+        cluster: NDArray[np.uint16] | int,
+        address: NDArray[np.uint32] | NDArray[np.uint8],
+        port: NDArray[np.uint16] | int,
+        protocol: NDArray[np.uint8] | int = 6,
+        port_name: str = "",
+        affinity: NDArray[np.uint8] | int = 0,
+        shared: NDArray[np.bool_] | bool = True,
+    ) -> Delta:
+        """
+        Declare global ClusterIP services of one port each in bulk, one a row; one transaction.
+
+        Like the rows of `load_backends` they live in the core only: they are not in `Member.resources`, no
+        namespace gate applies to them, and `leave` forgets them.
+
+        Args:
+            services: What column `service` refers to: (namespace, name) each.
+            service: (n,) indexes into `services`.
+            cluster: (n,) cluster ids of the members that declare them, or one for all.
+            address: (n,) cluster IPs as numbers (10.0.0.1 is 0x0A000001), or (n, 16) bytes of IPv6.
+            port: (n,) plain numbers, or one for all.
+            protocol: (n,) IANA numbers, or one for all: 6 TCP, 17 UDP, 132 SCTP.
+            port_name: The name of every port.
+            affinity: (n,) or one for all: 0 none, 1 local, 2 remote.
+            shared: (n,) or one for all.
+
+        Raises:
+            TypeError: A column is of another type or shape.
+            ValueError: An index or number is out of range, or a cluster is no member. Nothing is loaded.
+        """
+        return self._change(
+            lambda change: change.core.load_services(
+                services,
+                service=service,
+                cluster=cluster,
+                address=address,
+                port=port,
+                protocol=protocol,
+                port_name=port_name,
+                affinity=affinity,
+                shared=shared,
+            )
+        )
+
+    def load_backends(
+        self,
+        services: Sequence[tuple[str, str]],
+        *,
+        service: NDArray[np.uint32],
+        cluster: NDArray[np.uint16] | int,
+        address: NDArray[np.uint32] | NDArray[np.uint8],
+        port: NDArray[np.uint16] | int,
+        protocol: NDArray[np.uint8] | int = 6,
+        state: NDArray[np.uint8] | int = 0,
+        remove: NDArray[np.bool_] | bool = False,
+    ) -> Delta:
+        """
+        Set or remove single backends in bulk, one a row; one transaction. Several rows of one backend
+        are taken in order, and count once. Ports are unnamed, and match every port of the service.
+
+        Rows live in the core only: they are not in `Member.resources` and are forgotten by `leave`.
+
+        Args:
+            services: What column `service` refers to: (namespace, name) each.
+            service: (n,) indexes into `services`.
+            cluster: (n,) cluster ids of the members that have the backends, or one for all.
+            address: (n,) IPv4 addresses as numbers (10.0.0.1 is 0x0A000001), or (n, 16) bytes of IPv6.
+            port: (n,) plain numbers, or one for all.
+            protocol: (n,) IANA numbers, or one for all: 6 TCP, 17 UDP, 132 SCTP.
+            state: (n,) or one for all: 0 active, 1 terminating, 2 terminating and not serving,
+                3 quarantined, 4 maintenance.
+            remove: (n,) or one for all: whether the row takes the backend away.
+
+        Raises:
+            TypeError: A column is of another type or shape.
+            ValueError: An index or number is out of range, a cluster is no member or is drained. Nothing
+                is loaded.
+        """
+
+        def carry_out(change: Change) -> None:
+            bulk.check_drained(change, cluster)
+            change.core.load_backends(
+                services,
+                service=service,
+                cluster=cluster,
+                address=address,
+                port=port,
+                protocol=protocol,
+                state=state,
+                remove=remove,
+            )
+
+        return self._change(carry_out)
+
+    def _by_id(self) -> dict[int, Member]:
+        return {member.cluster_id: member for member in self._members.values()}
+
+    def _change(self, carry_out: Callable[[Change], None], *, hearing: bool = False) -> Delta:
+        """One transaction: all of it, or nothing. `hearing` tells that members come or go."""
+        with self._lock:
+            kept, flags = (
+                self._allocations.copy(),
+                {name: each.failed for name, each in self._members.items()},
+            )
+            change = Change(
+                core=self._core.begin(),
+                snapshot=self._viewpoint.snapshot,
+                allocations=self._allocations,
+                members=self._members,
+                linked=self._hears,
+                exporters=self._exporters,
+            )
+            try:
+                carry_out(change)
+                for name, failed in flags.items():
+                    if name in self._members and self._members[name].failed != failed:
+                        hearing = True
+                        self._set_hearing(change, around=name)
+                        change.plan_imports()
+                change.finish()
+                delta = change.core.commit()
+            except BaseException:
+                change.journal.roll_back()
+                self._allocations = kept
+                raise
+            return self._publish(delta, hearing=hearing)
+
+    def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
+        """Let readers see what was committed."""
+        names = {**self._viewpoint.names, **{each.cluster_id: each.name for each in self._members.values()}}
+        self._viewpoint = Viewpoint(
+            self._core.snapshot(),
+            MappingProxyType({each.cluster_id: each.name for each in self._members.values()}),
+            frozenset(each.cluster_id for each in self._members.values() if each.failed),
+        )
+        changed = tuple(
+            ServiceDelta(namespace, name, tuple(names[number] for number in viewers))
+            for namespace, name, viewers in delta.services
+        )
+        self._report.stale(changed, everything=hearing)
+        return Delta(delta.old, delta.new, changed)
+
+    def _hears(self, viewer_name: str, publisher: str) -> bool:
+        members = (self._members[viewer_name], self._members[publisher])
+        return self.topology.linked(viewer_name, publisher) and not any(each.failed for each in members)
+
+    # Questions
+
+    @property
+    def generation(self) -> int:
+        """How many transactions there were."""
+        return self._viewpoint.snapshot.generation
+
+    @property
+    def allocations(self) -> Allocations:
+        """A copy of the history of what was given out, to save or to make another mesh with."""
+        with self._lock:
+            return self._allocations.copy()
+
+    def viewpoint(self) -> Viewpoint:
+        """The newest state. It never changes, whatever happens to the mesh."""
+        return self._viewpoint
+
+    def service(self, namespace: str, name: str) -> GlobalService:
+        """
+        The service of that namespace and name over all members.
+
+        Raises:
+            NotFoundError: No member has a Service or endpoints of that name; the message names the nearest.
+        """
+        view = self._viewpoint
+        if not view.snapshot.holders(namespace, name):
+            known = {key for number in view.names for key in view.snapshot.services(number)}
+            raise NotFoundError("service", f"{namespace}/{name}", ["/".join(key) for key in sorted(known)])
+        return GlobalService(namespace, name, self)
+
+    def services(self, viewer: str) -> tuple[tuple[str, str], ...]:
+        """
+        (namespace, name) of every Service that the viewer has, sorted; those derived of imports too.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+        view = self._viewpoint
+        number, _ = _viewer(view.names, viewer)
+        return tuple(view.snapshot.services(number))
+
+    def resolve(self, name: str, *, seen_from: str, type: str = "A") -> DnsAnswer:  # noqa: A002 (as DNS calls it)
+        """
+        What a pod of the viewer gets from DNS. Iterating the answer gives its records.
+
+        Args:
+            name: Such as `checkout.shop.svc.cluster.local` or `checkout.shop.svc.clusterset.local`.
+            type: `A`, `AAAA` or `SRV`.
+
+        Raises:
+            NotFoundError: There is no such member.
+            ValueError: The type is none of the three.
+        """
+        with self._lock:
+            number, _ = viewer(self._viewpoint.names, seen_from)
+            return resolve(View(self, self._by_id()[number]), name, type)
+
+    def fork(self) -> Mesh:
+        """
+        A mesh of the same state, to be changed separately: for asking what would happen.
+
+        Costs nothing that grows with the objects; the first change of a member copies that member.
+        """
+        with self._lock:
+            other = Mesh.__new__(Mesh)
+            other.name, other.topology, other.mode = self.name, self.topology, self.mode
+            other.max_connected_clusters = self.max_connected_clusters
+            other._lock = threading.RLock()
+            other._core = self._core.fork()
+            other._allocations = self._allocations.copy()
+            other._members = {name: member._forked(other) for name, member in self._members.items()}
+            other._exporters = dict(self._exporters)
+            other._read_findings = self._read_findings
+            other._report = self._report.copy()
+            other._viewpoint = self._viewpoint
+            return other
+
+    def compare(self, other: Mesh) -> Comparison:
+        """
+        What is different in another state of the mesh, mostly a fork of this one: for each viewer and
+        service the backends in and out and the share of new connections that each cluster gets.
+
+        Raises:
+            ValueError: The other is in another mode.
+        """
+        from fleetmesh.mesh.compare import compare  # noqa: PLC0415 - it asks meshes
+
+        if self.mode != other.mode:
+            raise ValueError(f"can't compare a mesh in mode {self.mode} with one in mode {other.mode}")
+        return compare(self, other)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that is worth telling, the worst first. Worked out when asked for, and only what changed."""
+        with self._lock:
+            return self._report.findings(self)
+
+    # For what belongs to the mesh
+
+    def declared_service(self, member: str, namespace: str, name: str) -> Service | None:
+        """The Service as the member's manifests have it."""
+        found = self._member(member)._store.resources.get(("Service", namespace, name))
+        return found if isinstance(found, Service) else None
+
+    def namespace_global(self, member: str, namespace: str) -> bool:
+        """Whether the member publishes what is in the namespace."""
+        return namespace_global(self._member(member), namespace)
+
+    def _member_findings(self, member: Member) -> tuple[Finding, ...]:
+        with self._lock:
+            return member_findings(self, member)
+
+    def _records(self, member: Member, kind: str | None) -> tuple[Record, ...]:
+        with self._lock:
+            return records_of(self._viewpoint.snapshot, member, kind)
+
+
+_viewer = viewer
+
+
+def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(cidrs, str):
+        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
+    return tuple(cidrs)

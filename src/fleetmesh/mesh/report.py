@@ -1,0 +1,271 @@
+"""
+The findings of a mesh and of its members: collected when asked for, judged anew only where something changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh.findings import Finding, finding
+from fleetmesh.identity import parse_networks
+from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.resources.manifests import unknown_kind_findings
+from fleetmesh.resources.model import PolicyObject
+from fleetmesh.services.judge import Judge, frontend_conflicts, judge_service
+from fleetmesh.services.mcs import unimported
+
+if TYPE_CHECKING:
+    from fleetmesh._core import Snapshot
+    from fleetmesh.mesh.delta import ServiceDelta
+    from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.mesh import Mesh
+    from fleetmesh.mesh.store import Name
+
+_SEVERITIES = ("error", "warning", "info")
+_ADMISSION = frozenset({"NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"})
+_LAYERED = frozenset({"ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"})
+
+
+@attrs.define(eq=False)
+class Report:
+    """
+    What was judged, and what has changed since.
+
+    Attributes:
+        judged: Service -> its findings at the snapshot `at`; services without any are left out.
+        at: `None` where everything is to be judged anew.
+        changed: Services whose answer changed since.
+    """
+
+    judged: dict[Name, tuple[Finding, ...]] = attrs.field(factory=dict)
+    at: Snapshot | None = None
+    changed: set[Name] = attrs.field(factory=set)
+    _made: tuple[int, tuple[Finding, ...]] | None = None
+
+    def copy(self) -> Report:
+        """The same, for a fork."""
+        return Report(dict(self.judged), self.at, set(self.changed), self._made)
+
+    def stale(self, services: Iterable[ServiceDelta], *, everything: bool) -> None:
+        """A transaction changed these; or, where who hears whom has changed, everything."""
+        self.changed.update((each.namespace, each.name) for each in services)
+        if everything:
+            self.at = None
+
+    def findings(self, mesh: Mesh) -> tuple[Finding, ...]:
+        """All findings of the mesh and of its members, the worst first."""
+        if self._made is None or self._made[0] != mesh.generation:
+            found = [*mesh._read_findings, *self._judged(mesh), *_about_mesh(mesh)]
+            for member in mesh.members.values():
+                found.extend(_about_member(mesh, member))
+            self._made = (mesh.generation, ordered(found))
+        return self._made[1]
+
+    def _judged(self, mesh: Mesh) -> Iterator[Finding]:
+        view = mesh.viewpoint()
+        snapshot = view.snapshot
+        judge = judge_of(mesh)
+        names: Iterable[Name]
+        if self.at is None:
+            self.judged.clear()
+            names = {name for number in view.names for name in snapshot.services(number)}
+        else:
+            names = self.changed | set(snapshot.changed_since(self.at))
+        for name in names:
+            found = judge_service(judge, *name)
+            if found:
+                self.judged[name] = found
+            else:
+                self.judged.pop(name, None)
+        self.at, self.changed = snapshot, set()
+        for name in sorted(self.judged):
+            yield from self.judged[name]
+        for member in mesh.members.values():
+            claiming = [
+                (namespace, name)
+                for namespace, services in sorted(member._store.in_force.items())
+                for name, service in sorted(services.items())
+                if service.type == "LoadBalancer" or service.external_ips
+            ]
+            if claiming:
+                yield from frontend_conflicts(judge, member.cluster_id, claiming)
+
+
+def judge_of(mesh: Mesh) -> Judge:
+    """How E's rules see the mesh."""
+    members = {member.cluster_id: member for member in mesh.members.values()}
+
+    def selects(number: int, namespace: str, name: str) -> bool:
+        service = members[number]._store.service(namespace, name)
+        return (
+            service is not None
+            and bool(service.selector)
+            and bool(service.ports)
+            and service.type != "ExternalName"
+        )
+
+    view = mesh.viewpoint()
+    topology = frozenset(number for number, each in members.items() if each.settings.service_topology)
+    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, selects)
+
+
+def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Without repetitions, the worst first."""
+    return tuple(
+        sorted(
+            dict.fromkeys(found),
+            key=lambda each: (_SEVERITIES.index(each.severity), each.code, each.subject, each.message),
+        )
+    )
+
+
+def member_findings(mesh: Mesh, member: Member) -> tuple[Finding, ...]:
+    """What is to be said about a member and its objects, the worst first."""
+    return ordered(_about_member(mesh, member))
+
+
+def _about_member(mesh: Mesh, member: Member) -> Iterator[Finding]:
+    store = member._store
+    for found in store.findings.values():
+        yield from found
+    for found in store.source_findings.values():
+        yield from found
+    yield from store.trouble.values()
+    for plan in store.imports.values():
+        yield from plan.findings
+    for kinds in store.unknown.values():
+        yield from unknown_kind_findings(kinds.values())
+    if member.failed:
+        yield from _failed(mesh, member)
+    if mesh.topology.tenant(member.name):
+        yield from _reachable(mesh, member)
+
+
+def _failed(mesh: Mesh, member: Member) -> Iterator[Finding]:
+    keepers = [
+        other.name
+        for other in mesh.members.values()
+        if not other.failed
+        and other.settings.cache_ttl == 0
+        and mesh.topology.linked(member.name, other.name)
+    ]
+    if keepers:
+        yield finding(
+            "cluster-failed-kept",
+            f"Cluster {member.name}",
+            f"{_listed(keepers)} would keep using its backends for ever, since cache_ttl is 0 there; what is "
+            "shown is the state after they were withdrawn",
+            [f"{name}: cache_ttl 0" for name in keepers],
+        )
+
+
+def _reachable(mesh: Mesh, member: Member) -> Iterator[Finding]:
+    others = [name for name in mesh.members if name != member.name and mesh.topology.tenant(name)]
+    if not others or member.settings.policy_enforcement == "always":
+        return
+    if not any(judges_ingress(policy) for policy in member._store.policies.values()):
+        yield finding(
+            "tenants-reachable",
+            f"Cluster {member.name}",
+            f"it has no policy object that judges ingress, so that pods of {_listed(others)} can reach its "
+            "pods: the hub topology hides services, it doesn't block routing",
+        )
+
+
+def judges_ingress(policy: PolicyObject) -> bool:
+    """
+    Whether a policy has any rule on ingress. Which pods it selects, and whether it denies what comes
+    from other clusters, is not judged here.
+    """
+    document = policy.document
+    if policy.kind in _ADMISSION:
+        specs = [document.get("spec"), *(document.get("specs") or ())]
+    elif policy.kind in _LAYERED:
+        specs = [document.get("spec")]
+    else:
+        return False
+    for spec in specs:
+        if not spec:
+            continue
+        if policy.kind == "NetworkPolicy":
+            if "Ingress" in (spec.get("policyTypes") or ["Ingress"]):
+                return True
+        elif "ingress" in spec or "ingressDeny" in spec:
+            return True
+    return False
+
+
+def _about_mesh(mesh: Mesh) -> Iterator[Finding]:
+    for name in mesh.topology.named:
+        if name not in mesh.members:
+            yield finding(
+                "topology-unknown-member",
+                f"Topology {mesh.topology.kind}",
+                f"it names {name!r}, which is no member",
+            )
+    yield from _overlaps(mesh)
+    for namespace, name in sorted(mesh._exporters):
+        exporters = mesh._exporters[namespace, name]
+        valid = [
+            each
+            for each in sorted(exporters)
+            if namespace_global(mesh.members[each], namespace)
+            and mesh.members[each]._store.service(namespace, name) is not None
+        ]
+        lacking = [
+            member.name
+            for member in mesh.members.values()
+            if not member._store.has_namespace(namespace)
+            and any(mesh._hears(member.name, exporter) for exporter in valid)
+        ]
+        said = unimported(namespace, name, valid, lacking)
+        if said is not None:
+            yield said
+
+
+def _overlaps(mesh: Mesh) -> Iterator[Finding]:
+    """
+    Ranges of pods, nodes and services that share addresses. Pod ranges that members declare never do;
+    service ranges of two members may, since each is used at home only.
+    """
+    found: list[tuple[str, int, int, str, str, str]] = []  # family, first, end, member, what, text
+    for member in mesh.members.values():
+        nodes = [cidr for node in member._store.nodes.values() for cidr in node.pod_cidrs]
+        for what, cidrs in (
+            ("pod", member.ranges.pod_cidrs),
+            ("node", member.ranges.node_cidrs),
+            ("service", member.ranges.service_cidrs),
+            ("node's pod", tuple(dict.fromkeys(nodes))),
+        ):
+            for cidr in cidrs:
+                try:
+                    (network,) = parse_networks(member.name, [cidr])
+                except ValueError:
+                    continue  # a Node's own range that can't be read holds no address
+                found.append((network.family, network.first, network.end, member.name, what, network.text))
+    found.sort()
+    open_ranges: list[tuple[str, int, int, str, str, str]] = []
+    for each in found:
+        open_ranges = [other for other in open_ranges if other[0] == each[0] and other[2] > each[1]]
+        for other in open_ranges:
+            if _clash(each[3:5], other[3:5]):
+                yield finding(
+                    "range-overlap",
+                    f"Cluster {each[3]}",
+                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}",
+                )
+        open_ranges.append(each)
+
+
+def _clash(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    kinds = {one[1], other[1]}
+    if one[0] == other[0]:
+        return kinds not in ({"pod", "node's pod"}, {"node's pod"}, {"pod"}, {"node"}, {"service"})
+    return kinds != {"service"}
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
