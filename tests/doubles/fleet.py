@@ -55,19 +55,31 @@ class Cluster:
         return {key[2]: document for key, document in self.objects.items() if key[0] == kind}
 
 
+def text_of(document: Document) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def clusters_of(case: dict[str, Any]) -> list[Cluster]:
+    """The clusters of a case in ascending id, with nothing applied yet."""
+    found = []
+    for name, given in case["clusters"].items():
+        declared = [
+            document["metadata"]["name"]
+            for document in documents(given["manifests"])
+            if document["kind"] == "Node"
+        ]
+        settings = given.get("settings") or {}
+        node = settings.get("node") or (declared or ["node-1"])[0]
+        found.append(Cluster(name, given["id"], settings, node))
+    return sorted(found, key=lambda cluster: cluster.id)
+
+
 class FleetRun:
     """One case on one core: `core` an empty core, `spec` the class of its service specs."""
 
     def __init__(self, case: dict[str, Any], core: Any, spec: Callable[..., Any]) -> None:
         self._core, self._spec, self._topology = core, spec, case.get("topology")
-        self._clusters: list[Cluster] = []
-        for name, given in case["clusters"].items():
-            found = documents(given["manifests"])
-            nodes = [document["metadata"]["name"] for document in found if document["kind"] == "Node"]
-            settings = given.get("settings", {})
-            node = settings.get("node") or (nodes or ["node-1"])[0]
-            self._clusters.append(Cluster(name, given["id"], settings, node))
-        self._clusters.sort(key=lambda cluster: cluster.id)
+        self._clusters = clusters_of(case)
         self._join(
             cluster for cluster in self._clusters if not case["clusters"][cluster.name].get("joins_later")
         )

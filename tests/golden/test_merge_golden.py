@@ -12,6 +12,8 @@ import pytest
 
 from doubles import core as double
 from doubles.fleet import FleetRun
+from doubles.public import PublicRun
+from fleetmesh import _core
 
 CORPUS = json.loads((Path(__file__).parent / "merge.json").read_text())
 CASES: list[dict[str, Any]] = CORPUS["cases"]
@@ -46,6 +48,31 @@ def test_the_corpus_is_whole() -> None:
     assert sum(len(case.get("steps", [])) for case in CASES) == 65
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+every_case = pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+
+
+@every_case
+def test_the_public_api_agrees_with_cilium(case: dict[str, Any]) -> None:
+    check(case, PublicRun(case))
+
+
+@every_case
+def test_the_core_agrees_with_cilium(case: dict[str, Any]) -> None:
+    check(case, FleetRun(case, _core.Core(), _core.ServiceSpec))
+
+
+@every_case
 def test_the_double_agrees_with_cilium(case: dict[str, Any]) -> None:
     check(case, FleetRun(case, double.Core(), double.ServiceSpec))
+
+
+@every_case
+def test_in_strict_mode_the_core_and_the_double_agree(case: dict[str, Any]) -> None:
+    """Cilium has no such mode; that two implementations agree is what can be had."""
+    fast = FleetRun(case, _core.Core(strict=True), _core.ServiceSpec)
+    slow = FleetRun(case, double.Core(strict=True), double.ServiceSpec)
+    assert fast.answer() == slow.answer()
+    for step in case.get("steps", []):
+        fast.step(step)
+        slow.step(step)
+        assert fast.answer() == slow.answer()
