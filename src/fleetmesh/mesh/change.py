@@ -9,7 +9,7 @@ imports) is worked out at the end, by `Controllers` and `Imports`, from what was
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from fleetmesh._core import Snapshot, Transaction
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name
+
+
+R = TypeVar("R", bound=Resource)
 
 
 @attrs.define(eq=False)
@@ -185,9 +188,10 @@ class Change:
                 self.allocations.withdraw_node_ports(member.name, _declared_node_ports(service))
         for name in list(store.imports):
             Imports(self).forget(member, name)
-        for kept in (store.derived, store.pods, store.in_force, store.expanded):
+        made: tuple[dict[Any, Any], ...] = (store.derived, store.pods, store.in_force, store.expanded)
+        for kept in made:
             for key in list(kept):
-                self.journal.drop(kept, key)  # type: ignore[arg-type]
+                self.journal.drop(kept, key)
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
 
@@ -485,7 +489,8 @@ class Change:
         for key in sorted(new):
             given = slice_arguments(new[key])
             if new[key] != old.get(key) and given is not None:
-                self.core.set_slice(member.cluster_id, *name, key, *given)
+                endpoints, ports, weight = given
+                self.core.set_slice(member.cluster_id, *name, key, endpoints, ports, weight)
         self._keep(store.derived, name, new, present=bool(new))
         return True
 
@@ -529,7 +534,7 @@ class Change:
         elif topic in member._store.trouble:
             self.journal.drop(member._store.trouble, topic)
 
-    def _keep(self, mapping: dict, key: object, value: object, *, present: bool) -> None:  # type: ignore[type-arg]
+    def _keep(self, mapping: dict[Any, Any], key: object, value: object, *, present: bool) -> None:
         if present:
             self.journal.put(mapping, key, value)
         else:
@@ -555,7 +560,7 @@ def _service_of(key: str) -> Name:
     return (namespace, name)
 
 
-def _as(kind: type, resource: Resource | None):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _as(kind: type[R], resource: Resource | None) -> R | None:
     assert resource is None or isinstance(resource, kind)
     return resource
 

@@ -86,8 +86,7 @@ class Controllers:
         gone: set[Name] = set()
         for pod in dirty.declared_pods:
             gone.add((pod.namespace, pod.name))
-        for workload in self._owners(member, dirty.declared_pods):
-            dirty.workloads.add(workload.key)
+        dirty.workloads.update(owner.key for owner in self._owners(member, dirty.declared_pods))
         for key in sorted(dirty.workloads):
             kind, namespace, name = key
             workload = store.workloads.get(namespace, {}).get(f"{kind}/{name}")
@@ -214,7 +213,7 @@ class Controllers:
         }
 
     def _of_nodes(self, member: Member) -> set[Name]:
-        """The services with a selector, whose endpoints' zones may have changed; some are also compiled anew."""
+        """The services whose endpoints' zones may have changed; what chooses its nodes is compiled anew."""
         found: set[Name] = set()
         for namespace, services in member._store.services.items():
             for name, service in services.items():

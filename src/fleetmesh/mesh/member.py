@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 Input: TypeAlias = "Iterable[Resource] | Resource | Manifests | Path | str"
 
 
+def _read_only(labels: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(labels))
+
+
 @attrs.define(eq=False)
 class Member:
     """
@@ -45,9 +49,7 @@ class Member:
     name: str
     cluster_id: int
     settings: ClusterSettings = attrs.field(factory=ClusterSettings, repr=False)
-    labels: Mapping[str, str] = attrs.field(
-        factory=dict, converter=lambda given: MappingProxyType(dict(given))
-    )
+    labels: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
     declared: Ranges = attrs.field(factory=Ranges, repr=False)
     ranges: Ranges = attrs.field(factory=Ranges, repr=False)
     routing_domain: str | None = attrs.field(default=None, repr=False)

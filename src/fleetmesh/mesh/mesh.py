@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fleetmesh._core import Core
 from fleetmesh.errors import AlreadyInMeshError, MeshError, NotFoundError
@@ -106,7 +106,8 @@ class Mesh:
         return load_directory(Path(path), mode)
 
     def __repr__(self) -> str:
-        return f"<Mesh {self.name!r}: {len(self._members)} members, {self.topology}, generation {self.generation}>"
+        members = f"{len(self._members)} members, {self.topology}"
+        return f"<Mesh {self.name!r}: {members}, generation {self.generation}>"
 
     # Members
 
@@ -552,6 +553,12 @@ class Mesh:
     def namespace_global(self, member: str, namespace: str) -> bool:
         """Whether the member publishes what is in the namespace."""
         return namespace_global(self._member(member), namespace)
+
+    def _set_read_findings(self, found: Iterable[Finding]) -> None:
+        """What was found where the mesh was read from; in the place of what was found before."""
+        with self._lock:
+            self._read_findings = tuple(dict.fromkeys(found))
+            self._report.forget()
 
     def _member_findings(self, member: Member) -> tuple[Finding, ...]:
         with self._lock:

@@ -55,6 +55,10 @@ class Report:
         if everything:
             self.at = None
 
+    def forget(self) -> None:
+        """Collect anew; what was judged stays."""
+        self._made = None
+
     def findings(self, mesh: Mesh) -> tuple[Finding, ...]:
         """All findings of the mesh and of its members, the worst first."""
         if self._made is None or self._made[0] != mesh.generation:

@@ -38,12 +38,16 @@ def _checked(value: object, name: str) -> object:
     return value
 
 
+def _check(_settings: object, field: attrs.Attribute[Any], value: object) -> None:
+    _checked(value, field.name)
+
+
+def _modes(value: object) -> Any:
+    return _checked(value, "policy_cidr_match_mode")
+
+
 def _setting(default: Any) -> Any:
-    return attrs.field(default=default, validator=lambda _, field, value: _check(value, field.name))
-
-
-def _check(value: object, name: str) -> None:
-    _checked(value, name)
+    return attrs.field(default=default, validator=_check)
 
 
 @attrs.frozen(kw_only=True)
@@ -75,10 +79,7 @@ class ClusterSettings:
     allow_localhost: Localhost = _setting("always")
     enable_ipv6: bool = _setting(True)
     enable_host_firewall: bool = _setting(False)
-    policy_cidr_match_mode: tuple[CidrMatch, ...] = attrs.field(
-        default=(),
-        converter=lambda value: _checked(value, "policy_cidr_match_mode"),  # type: ignore[misc]
-    )
+    policy_cidr_match_mode: tuple[CidrMatch, ...] = attrs.field(default=(), converter=_modes)
     disable_non_default_deny: bool = _setting(False)
     default_global_namespace: bool = _setting(True)
     service_topology: bool = _setting(False)

@@ -4,7 +4,7 @@ Which members hear which.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -51,7 +51,7 @@ class Topology:
         Raises:
             TopologyError: The name is empty or no string.
         """
-        if not isinstance(name, str) or not name:
+        if not _is_name(name):
             raise TopologyError(f"hub {name!r} is not the name of a cluster")
         return cls("hub", name)
 
@@ -65,11 +65,9 @@ class Topology:
         """
         found: set[tuple[str, str]] = set()
         for item in pairs:
-            if isinstance(item, str) or not isinstance(item, Collection) or len(item) != 2:
+            if not _is_pair(item):
                 raise TopologyError(f"pair {item!r} is not two names of clusters")
             one, other = item
-            if not all(isinstance(name, str) and name for name in (one, other)):
-                raise TopologyError(f"pair {item!r} is not two names of clusters")
             if one == other:
                 raise TopologyError(f"pair {item!r} links a cluster with itself")
             found.add((min(one, other), max(one, other)))
@@ -132,3 +130,11 @@ class Topology:
         if self.kind == "pairs":
             return "pairs " + ", ".join(f"{one}-{other}" for one, other in self.links)
         return "full"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_name(each) for each in value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fleetmesh.services.explain import Explanation
 
 Affinity = Literal["local", "remote", "none"]
+CoreBackend: TypeAlias = tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]]
 
 
 @attrs.frozen
@@ -124,6 +125,21 @@ def frontends_of(
     """What a viewer has of a service; nothing where it has failed or has no such Service."""
     if number in view.failed:
         return ()
+
+    def backend(row: CoreBackend) -> Backend:
+        cluster, address, port, protocol, names, state, weight, nodes = row
+        protocol_name = PROTOCOL_NAMES[protocol]
+        return Backend(
+            view.names[cluster],
+            address,
+            port,
+            tuple(names),
+            protocol_name,
+            STATES[state],
+            weight,
+            tuple(nodes),
+        )
+
     return tuple(
         Frontend(
             FRONTEND_TYPES[kind],
@@ -132,19 +148,7 @@ def frontends_of(
             port,
             PROTOCOL_NAMES[protocol],
             port_name,
-            tuple(
-                Backend(
-                    view.names[cluster],
-                    backend_address,
-                    backend_port,
-                    names,
-                    PROTOCOL_NAMES[backend_protocol],
-                    STATES[state],
-                    weight,
-                    nodes,
-                )
-                for cluster, backend_address, backend_port, backend_protocol, names, state, weight, nodes in found
-            ),
+            tuple(backend(row) for row in found),
             in_use,
         )
         for kind, internal, address, port, protocol, port_name, found, in_use in view.snapshot.frontends(
