@@ -144,9 +144,9 @@ Services service_column(const py::array& value) {
   return Services::ensure(value);
 }
 
-void load_backends(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
-                   const py::object& cluster, const py::array& address, const py::object& port,
-                   const py::object& protocol, const py::object& state, const py::object& remove) {
+void load(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
+          const py::object& cluster, const py::array& address, const py::object& port,
+          const py::object& protocol, const py::object& state, const py::object& remove) {
   const Services index = service_column(service);
   const py::ssize_t count = index.shape(0);
   const Column<std::uint16_t> clusters("cluster", cluster, count);
@@ -169,35 +169,6 @@ void load_backends(PyTransaction& t, const std::vector<Name>& services, const py
     rows[i].remove = removals[i];
   }
   t.change->load(rows);
-}
-
-void load_services(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
-                   const py::object& cluster, const py::array& address, const py::object& port,
-                   const py::object& protocol, const std::string& port_name, const py::object& affinity,
-                   const py::object& shared) {
-  const Services index = service_column(service);
-  const py::ssize_t count = index.shape(0);
-  const Column<std::uint16_t> clusters("cluster", cluster, count);
-  const AddressColumn addresses(address, count);
-  const Column<std::uint16_t> ports("port", port, count);
-  const Column<std::uint8_t> protocols("protocol", protocol, count);
-  const Column<std::uint8_t> affinities("affinity", affinity, count);
-  const Column<bool> sharing("shared", shared, count);
-  const std::uint32_t* const indices = index.data();
-  const py::gil_scoped_release release;
-  const auto ids = service_ids(*t.change, services);
-  const StringId name = t.change->shared().strings.id(port_name);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-    if (affinities[i] > static_cast<std::uint8_t>(Affinity::remote))
-      throw std::invalid_argument("column 'affinity' has " + std::to_string(affinities[i]) + " in row " +
-                                  std::to_string(i));
-    auto spec = std::make_shared<ServiceSpec>();
-    spec->is_global = true;
-    spec->shared = sharing[i];
-    spec->affinity = static_cast<Affinity>(affinities[i]);
-    spec->frontends.push_back({FrontendType::cluster_ip, false, protocols[i], ports[i], name, addresses[i]});
-    t.change->set_service(clusters[i], service_at(ids, indices[i]), std::move(spec));
-  }
 }
 
 }  // namespace
@@ -284,14 +255,9 @@ void register_mesh(py::module_& module) {
           [](PyTransaction& t, long long id, const std::string& space, const std::string& service,
              const std::string& slice) { t.change->remove_slice(cluster_id(t, id), space, service, slice); },
           py::arg("cluster_id"), py::arg("namespace"), py::arg("service"), py::arg("slice"))
-      .def("load_services", &load_services, py::arg("services"), py::kw_only(), py::arg("service"),
-           py::arg("cluster"), py::arg("address"), py::arg("port"), py::arg("protocol") = 6,
-           py::arg("port_name") = "", py::arg("affinity") = 0, py::arg("shared") = true,
-           "Global ClusterIP services with one port each, by columns.")
-      .def("load_backends", &load_backends, py::arg("services"), py::kw_only(), py::arg("service"),
-           py::arg("cluster"), py::arg("address"), py::arg("port"), py::arg("protocol") = 6,
-           py::arg("state") = 0, py::arg("remove") = false,
-           "Upserts and removes single backends, by columns.")
+      .def("load", &load, py::arg("services"), py::kw_only(), py::arg("service"), py::arg("cluster"),
+           py::arg("address"), py::arg("port"), py::arg("protocol") = 6, py::arg("state") = 0,
+           py::arg("remove") = false, "Upserts and removes single backends, by columns.")
       .def("commit", [](PyTransaction& t) {
         const py::gil_scoped_release release;
         return PyDelta{t.change->commit(), t.mesh};

@@ -142,6 +142,7 @@ std::optional<py::list> record(const Snapshot& s, long long id, const std::strin
   for (const auto& entry : entries) {
     std::vector<std::tuple<std::string, int, int>> ports;
     for (std::size_t i = 0; i < entry.ports.size(); ++i) {
+      if (!entry.ports[i].has_port()) continue;
       if (entry.rows[i].unnamed) ports.emplace_back("", entry.ports[i].protocol, entry.ports[i].port);
       for (const auto& port_name : strings.parts(entry.rows[i].names))
         ports.emplace_back(port_name, entry.ports[i].protocol, entry.ports[i].port);
@@ -162,6 +163,7 @@ py::list own_backends(const Snapshot& s, long long id, const std::string& space,
   if (!service) return result;
   const Interner& strings = s.mesh->shared().strings;
   s.state->each_row(*service, member, [&](const RowKey& key, const Row& row) {
+    if (!key.has_port()) return;
     const auto zone = strings.parts(row.zone);
     result.append(py::make_tuple(strings.text(key.slice), key.address.text(), key.port, key.protocol,
                                  names_tuple(strings, row.names), static_cast<int>(row.state), row.weight,
@@ -179,7 +181,7 @@ std::vector<Duplicate> duplicates(const Snapshot& s, const std::string& space, c
   const auto service = service_id(s, space, name);
   if (!service) return result;
   s.state->each_row(*service, 0, [&](const RowKey& key, const Row&) {
-    claims[{key.address, key.port, key.protocol}].add(key.member);
+    if (key.has_port()) claims[{key.address, key.port, key.protocol}].add(key.member);
   });
   for (const auto& [place, members] : claims) {
     if (members.count() < 2) continue;

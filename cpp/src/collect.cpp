@@ -70,7 +70,7 @@ std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool
     if (run.empty()) return;
     settle_slices(run, service, run.front().remote);
     std::copy_if(run.begin(), run.end(), std::back_inserter(candidates),
-                 [&](const Candidate& c) { return explain || kept(c); });
+                 [&](const Candidate& c) { return c.protocol != kNoProtocol && (explain || kept(c)); });
     run.clear();
   };
   state_->each_row(service, own_only ? viewer : ClusterId{0}, [&](const RowKey& key, const Row& row) {
@@ -89,6 +89,8 @@ std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool
     if (!strict_) {  // the record carries neither conditions nor weights
       c.state = BackendState::active;
       c.weight = kDefaultWeight;
+    } else if (c.weight != 0 && c.state != BackendState::terminating) {
+      c.state = BackendState::active;
     }
     if (!audible)
       drop(c, publisher_rule(viewer, key.member, service));

@@ -20,6 +20,10 @@ bool ServiceSpec::node_matters(bool service_topology) const {
 
 void Offer::count(const RowKey& key, const Row& row, bool added) {
   const std::uint32_t step = added ? 1U : ~0U;
+  if (!key.has_port()) {
+    portless += step;
+    return;
+  }
   rows += step;
   if (!row.plain()) uneven += step;
   if (row.state != BackendState::active || row.ingress_dummy) return;

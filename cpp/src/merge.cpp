@@ -222,8 +222,8 @@ std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, c
   if (node != 0 || !spec.node_matters(here.service_topology)) return {{node, zone_of(viewer, node), {}}};
 
   std::set<StringId> with_rows;
-  state_->each_row(service, viewer, [&](const RowKey&, const Row& row) {
-    if (row.node != 0) with_rows.insert(row.node);
+  state_->each_row(service, viewer, [&](const RowKey& key, const Row& row) {
+    if (key.has_port() && row.node != 0) with_rows.insert(row.node);
   });
   std::set<StringId> nodes = with_rows;
   for (auto at = state_->nodes.lower_bound({viewer, 0}); at && at.key().member == viewer; at.next())

@@ -253,6 +253,7 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
   }
   ServiceEntry& entry = state_.services[key.service];
   const bool held = after.spec || after.rows > 0;
+  const bool forgotten = !held && after.portless == 0;
   entry.version = ++shared().versions;
   if (before.spec != after.spec || had != has) entry.class_version = entry.version;
   entry.holders.set(key.member, held);
@@ -260,7 +261,7 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
   entry.uneven.set(key.member, !after.even());
   entry.covered.set(key.member, after.covered(shared().strings));
   const bool nobody = entry.holders.empty();
-  if (!held) state_.offers.erase(key);
+  if (forgotten) state_.offers.erase(key);
   if (nobody) state_.services.erase(key.service);
 }
 
@@ -304,6 +305,9 @@ Transaction::SliceRows Transaction::slice_rows(const SliceKey& key,
     row.weight = weight;
     row.state = state_of(endpoint->conditions, weight == 0);
     row.exportable = endpoint->conditions & (kReady | kServing);
+    // Records list an address without ports too, and so it hides the address in older slices.
+    if (by_port.empty() && row.exportable)
+      rows.emplace_back(RowKey{key.service, key.member, key.slice, address, 0, kNoProtocol}, row);
     for (const auto& [port, names] : by_port) {
       row.names = strings.list(names.named);
       row.unnamed = names.unnamed;

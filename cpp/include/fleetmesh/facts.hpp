@@ -79,6 +79,9 @@ struct ServiceSpec {
   bool local_only(const FrontendSpec& frontend) const;
 };
 
+// The protocol of a row that stands for an address without ports. Only records have such rows.
+inline constexpr std::uint8_t kNoProtocol = 0;
+
 // One endpoint address and port of one slice of one member.
 struct RowKey {
   ServiceId service = 0;
@@ -89,6 +92,7 @@ struct RowKey {
   std::uint8_t protocol = 0;
 
   auto operator<=>(const RowKey&) const = default;
+  bool has_port() const { return protocol != kNoProtocol; }
 };
 
 struct Row {
@@ -134,9 +138,10 @@ struct ActiveCount {
 // What one member has of one service. Trivially copyable, as changes copy it along with its neighbours.
 struct Offer {
   const ServiceSpec* spec = nullptr;  // owned by State::specs; null: endpoints without a Service
-  Revision record_revision = 0;             // when its record last changed
-  std::uint64_t rows_digest = 0;            // of the rows as the record has them
+  Revision record_revision = 0;       // when its record last changed
+  std::uint64_t rows_digest = 0;      // of the rows as the record has them
   std::uint32_t rows = 0;
+  std::uint32_t portless = 0;  // rows that stand for addresses without ports, not among `rows`
   std::uint32_t uneven = 0;  // rows that are not plain
   std::uint32_t slices = 0;
   std::array<ActiveCount, 3> active{};
