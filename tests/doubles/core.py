@@ -31,7 +31,6 @@ from doubles.facts import (
     canonical,
     rank,
 )
-from doubles.selection import viewer_nodes
 
 __all__ = ["Backend", "Core", "Delta", "Frontend", "ServiceSpec", "Snapshot", "Transaction"]
 
@@ -299,13 +298,23 @@ def full_answer(facts: Facts, viewer: int, key: Key, nodes: Sequence[str]) -> li
     return [answers.frontends(facts, viewer, key, node) for node in (None, *nodes)]
 
 
+def named_nodes(member: Member) -> set[str]:
+    """Every node that something of the member names, and one that nothing does: all may be asked."""
+    names = {"nowhere", *member.nodes}
+    for history in member.specs.values():
+        names |= set(history[-1][1].exposed_on or ())
+    for key in member.slices:
+        names |= {row.node for row in member.slice_rows(key, strict=False)}
+    return names - {""}
+
+
 def changes(old: Facts, new: Facts) -> list[tuple[str, str, list[int]]]:
     out: list[tuple[str, str, list[int]]] = []
     for key in sorted(old.keys() | new.keys()):
         classes: list[tuple[list[list[list[Backend]]], list[int]]] = []
         for viewer in sorted(set(old.members) | set(new.members)):
             states = [facts for facts in (old, new) if viewer in facts.members]
-            nodes = sorted({node for facts in states for node in viewer_nodes(facts, viewer, key)})
+            nodes = sorted({node for facts in states for node in named_nodes(facts.members[viewer])})
             now = full_answer(new, viewer, key, nodes)
             if full_answer(old, viewer, key, nodes) == now:
                 continue
