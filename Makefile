@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f 2>/dev/null)
+PACKAGES := $(shell find src -name __init__.py)
 CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
 REAL_TESTS := $(wildcard tests/real/test_*.py)
 EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" + sys.implementation.cache_tag)')
@@ -110,7 +111,8 @@ $(STAMPS)/tools: pyproject.toml constraints.txt | $(STAMPS)/venv
 	$(PIP) install -c constraints.txt --group dev
 	touch $@
 
-$(STAMPS)/develop: $(STAMPS)/tools $(STAMPS)/gtest pyproject.toml CMakeLists.txt $(CORE_SOURCES)
+# The editable install knows the packages that were there when it was made.
+$(STAMPS)/develop: $(STAMPS)/tools $(STAMPS)/gtest pyproject.toml CMakeLists.txt $(CORE_SOURCES) $(PACKAGES)
 	$(PIP) install -c constraints.txt --no-build-isolation $(EDITABLE)
 	rm -f $(STAMPS)/user
 	touch $@
