@@ -1,18 +1,24 @@
 """
-What becomes of backends that were loaded in bulk while their member is drained: they live in the core only.
+Backends in bulk: columns that go straight to the core, and what becomes of them while a member is drained.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
+
+from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.resources.model import Service
+from fleetmesh.services.frontends import compile_service
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fleetmesh._core import ServiceSpec
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Name
@@ -20,16 +26,49 @@ if TYPE_CHECKING:
 _LOADED = ""  # the core's name for the slice of what was loaded; an object can't have it
 
 
-def check_drained(change: Change, clusters: NDArray[np.uint16] | int) -> None:
-    """
-    Raises:
-        ValueError: A cluster of the column is a member that is drained.
-    """
-    drained = {member.cluster_id: member.name for member in change.members.values() if member.drained}
-    if drained:
-        for number in np.unique(clusters).tolist():
-            if number in drained:
-                raise ValueError(f"column cluster: {drained[number]!r} is drained; restore it first")
+@attrs.frozen(eq=False, kw_only=True)
+class Columns:
+    """The columns of `Mesh.load`, shapes as there."""
+
+    service: NDArray[np.uint32]
+    cluster: NDArray[np.uint16]
+    address: NDArray[np.uint32] | NDArray[np.uint8]
+    port: NDArray[np.uint16]
+    protocol: NDArray[np.uint8] | int = 6
+    state: NDArray[np.uint8] | int = 0
+    remove: NDArray[np.bool_] | bool = False
+
+
+def load(change: Change, services: Sequence[tuple[str, str] | Service], columns: Columns) -> None:
+    """Carry out `Mesh.load`."""
+    members = {member.cluster_id: member for member in change.members.values()}
+    for number in np.unique(columns.cluster).tolist():
+        if number not in members:
+            raise ValueError(f"column cluster: no member has the cluster id {number}")
+        if members[number].drained:
+            raise ValueError(f"column cluster: {members[number].name!r} is drained; restore it first")
+    names = [(each.namespace, each.name) if isinstance(each, Service) else each for each in services]
+    change.core.load(names, **attrs.asdict(columns, recurse=False))
+    declared = {at: each for at, each in enumerate(services) if isinstance(each, Service)}
+    if declared:
+        _declare(change, declared, columns, members)
+
+
+def _declare(
+    change: Change, declared: Mapping[int, Service], columns: Columns, members: Mapping[int, Member]
+) -> None:
+    """Services of which a member has a row, compiled once for all that would compile it alike."""
+    index, cluster = (np.asarray(column, np.uint64) for column in (columns.service, columns.cluster))
+    compiled: dict[tuple[int, bool, bool], ServiceSpec] = {}
+    for pair in np.unique(index << np.uint64(16) | cluster).tolist():
+        at, number = pair >> 16, pair & 0xFFFF
+        if at not in declared:
+            continue
+        said, member = declared[at], members[number]
+        key = (at, namespace_global(member, said.namespace), member.settings.enable_ipv6)
+        if key not in compiled:
+            compiled[key] = compile_service(said, namespace_global=key[1], enable_ipv6=key[2]).to_core()
+        change.core.set_service(number, said.namespace, said.name, compiled[key])
 
 
 def set_aside(change: Change, member: Member) -> None:
@@ -60,7 +99,7 @@ def _send(
         if not found:
             continue
         addresses = [ipaddress.ip_address(row[0]) for row in found]
-        change.core.load_backends(
+        change.core.load(
             [name],
             service=np.zeros(len(found), np.uint32),
             cluster=np.full(len(found), number, np.uint16),

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Resource)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Change:
     """
     A transaction under way.
@@ -219,6 +219,12 @@ class Change:
         """Work out what follows from all that was touched."""
         Controllers(self).run()
         Imports(self).run(everything=self._everything_heard)
+
+    def drop(self) -> None:
+        """Take everything back. The change is of no use afterwards."""
+        self.journal.roll_back()
+        # The core has one transaction at a time, and an exception's traceback keeps this object alive.
+        del self.core
 
     # One object at a time
 

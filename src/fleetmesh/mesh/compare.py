@@ -195,7 +195,13 @@ class _Side:
 def compare(before: Mesh, after: Mesh) -> Comparison:
     """See `Mesh.compare`. Only services whose facts differ are looked at, and viewers whose outlook does."""
     old, new = _Side.of(before), _Side.of(after)
-    changed = set(new.view.snapshot.changed_since(old.view.snapshot))
+    changed: set[Name] = set()
+    if before.lineage is after.lineage:
+        changed.update(new.view.snapshot.changed_since(old.view.snapshot))
+    else:
+        changed.update(
+            name for side in (old, new) for viewer in side.numbers for name in side.services(viewer)
+        )
     changed |= _rivals(old, changed) | _rivals(new, changed)
     viewers = sorted(
         {**old.numbers, **new.numbers}, key=lambda name: (new.numbers.get(name) or old.numbers[name], name)

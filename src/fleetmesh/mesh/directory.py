@@ -51,12 +51,14 @@ class Layout:
     Attributes:
         file: Its `fleet.yaml`, or what stands in for it.
         findings: About the directory itself.
+        from_file: Whether it has a `fleet.yaml`.
         from_folders: Whether each cluster is a folder, without a `fleet.yaml`.
     """
 
     file: FleetFile
     clusters: tuple[ClusterContent, ...]
     findings: tuple[Finding, ...] = ()
+    from_file: bool = False
     from_folders: bool = False
 
 
@@ -152,7 +154,7 @@ def _of_fleet_file(path: Path) -> Layout:
     for entry in file.clusters:
         own = (str(entry.name),) if entry.manifests is None else entry.manifests
         clusters.append(ClusterContent(entry=entry, paths=(*common, *(folder / each for each in own))))
-    return Layout(file=file, clusters=tuple(clusters), findings=file.findings)
+    return Layout(file=file, clusters=tuple(clusters), findings=file.findings, from_file=True)
 
 
 def _of_one_file(path: Path) -> Layout:

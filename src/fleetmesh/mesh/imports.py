@@ -34,7 +34,11 @@ class Imports:
         that who hears whom has changed.
         """
         change = self.change
-        names: set[Name] = set(change.exporters) if everything else set()
+        names: set[Name] = set()
+        if everything:
+            names = set(change.exporters)
+            # What nobody exports any more, since the last exporter has left.
+            names.update(name for member in change.members.values() for name in member._store.imports)
         for member, dirty in change.dirty.items():
             store = change.members[member]._store
             names |= {name for name in dirty.exported if name in change.exporters or name in store.imports}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from fleetmesh._core import Core
 from fleetmesh.errors import AlreadyInMeshError, MeshError, NotFoundError
 from fleetmesh.findings import Finding
-from fleetmesh.identity import Allocations, RangeRequest, Ranges, default_ranges, parse_networks
+from fleetmesh.identity import Allocations, Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import bulk, limits
+from fleetmesh.mesh.carving import carve
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
@@ -49,6 +50,9 @@ class Mesh:
     Changes go through a lock, one transaction and one generation each; whoever asks takes the newest
     snapshot and never waits for a writer.
 
+    Attributes:
+        lineage: One and the same for a mesh and all its forks, which have a common past.
+
     Args:
         name: For people.
         topology: Who hears whom.
@@ -78,6 +82,7 @@ class Mesh:
         self.topology = Topology.full() if topology is None else topology
         self.mode: Mode = mode
         self.max_connected_clusters = max_connected_clusters
+        self.lineage = object()
         self._lock = threading.RLock()
         self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
         self._allocations = Allocations() if allocations is None else allocations.copy()
@@ -215,7 +220,7 @@ class Mesh:
             enable_ipv6=settings.enable_ipv6,
             service_topology=settings.service_topology,
         )
-        self._set_ranges(change)
+        self._set_ranges(change, member)
         self._set_hearing(change, around=member.name)
         change.send_all(member)
         change.plan_imports()
@@ -243,7 +248,7 @@ class Mesh:
     def _exit(self, change: Change, member: Member) -> None:
         change.take_back(member)
         change.core.leave(member.cluster_id)
-        self._set_ranges(change)
+        self._set_ranges(change, None)
         change.plan_imports()
 
     def _member(self, name: str) -> Member:
@@ -252,15 +257,11 @@ class Mesh:
             raise NotFoundError("member", name, self._members)
         return member
 
-    def _set_ranges(self, change: Change) -> None:
+    def _set_ranges(self, change: Change, joined: Member | None) -> None:
         """Defaults are carved around what all declare, so that they may move when members come and go."""
-        requests = [
-            RangeRequest(name=each.name, cluster_id=each.cluster_id, declared=each.declared)
-            for each in self._members.values()
-        ]
-        for name, ranges in default_ranges(requests).items():
+        for name, ranges in carve(self._members.values(), joined).items():
             member = self._members[name]
-            if ranges != member.ranges or not self._allocations.ranges(name, "pod"):
+            if ranges != member.ranges or member is joined:
                 change.set_ranges(member, ranges)
 
     def _set_hearing(self, change: Change, around: str) -> None:
@@ -296,62 +297,14 @@ class Mesh:
 
         return self._change(carry_out)
 
-    def load_services(
+    def load(
         self,
-        services: Sequence[tuple[str, str]],
+        services: Sequence[tuple[str, str] | Service],
         *,
         service: NDArray[np.uint32],
-        cluster: NDArray[np.uint16] | int,
+        cluster: NDArray[np.uint16],
         address: NDArray[np.uint32] | NDArray[np.uint8],
-        port: NDArray[np.uint16] | int,
-        protocol: NDArray[np.uint8] | int = 6,
-        port_name: str = "",
-        affinity: NDArray[np.uint8] | int = 0,
-        shared: NDArray[np.bool_] | bool = True,
-    ) -> Delta:
-        """
-        Declare global ClusterIP services of one port each in bulk, one a row; one transaction.
-
-        Like the rows of `load_backends` they live in the core only: they are not in `Member.resources`, no
-        namespace gate applies to them, and `leave` forgets them.
-
-        Args:
-            services: What column `service` refers to: (namespace, name) each.
-            service: (n,) indexes into `services`.
-            cluster: (n,) cluster ids of the members that declare them, or one for all.
-            address: (n,) cluster IPs as numbers (10.0.0.1 is 0x0A000001), or (n, 16) bytes of IPv6.
-            port: (n,) plain numbers, or one for all.
-            protocol: (n,) IANA numbers, or one for all: 6 TCP, 17 UDP, 132 SCTP.
-            port_name: The name of every port.
-            affinity: (n,) or one for all: 0 none, 1 local, 2 remote.
-            shared: (n,) or one for all.
-
-        Raises:
-            TypeError: A column is of another type or shape.
-            ValueError: An index or number is out of range, or a cluster is no member. Nothing is loaded.
-        """
-        return self._change(
-            lambda change: change.core.load_services(
-                services,
-                service=service,
-                cluster=cluster,
-                address=address,
-                port=port,
-                protocol=protocol,
-                port_name=port_name,
-                affinity=affinity,
-                shared=shared,
-            )
-        )
-
-    def load_backends(
-        self,
-        services: Sequence[tuple[str, str]],
-        *,
-        service: NDArray[np.uint32],
-        cluster: NDArray[np.uint16] | int,
-        address: NDArray[np.uint32] | NDArray[np.uint8],
-        port: NDArray[np.uint16] | int,
+        port: NDArray[np.uint16],
         protocol: NDArray[np.uint8] | int = 6,
         state: NDArray[np.uint8] | int = 0,
         remove: NDArray[np.bool_] | bool = False,
@@ -363,11 +316,13 @@ class Mesh:
         Rows live in the core only: they are not in `Member.resources` and are forgotten by `leave`.
 
         Args:
-            services: What column `service` refers to: (namespace, name) each.
+            services: What column `service` refers to: (namespace, name) each. A `Service` in its place is
+                also declared, as it is, in every member that has a row of it; it is in the core only, too,
+                and has to bring its cluster IP, which may be the same everywhere.
             service: (n,) indexes into `services`.
-            cluster: (n,) cluster ids of the members that have the backends, or one for all.
+            cluster: (n,) cluster ids of the members that have the backends.
             address: (n,) IPv4 addresses as numbers (10.0.0.1 is 0x0A000001), or (n, 16) bytes of IPv6.
-            port: (n,) plain numbers, or one for all.
+            port: (n,) plain numbers.
             protocol: (n,) IANA numbers, or one for all: 6 TCP, 17 UDP, 132 SCTP.
             state: (n,) or one for all: 0 active, 1 terminating, 2 terminating and not serving,
                 3 quarantined, 4 maintenance.
@@ -378,21 +333,16 @@ class Mesh:
             ValueError: An index or number is out of range, a cluster is no member or is drained. Nothing
                 is loaded.
         """
-
-        def carry_out(change: Change) -> None:
-            bulk.check_drained(change, cluster)
-            change.core.load_backends(
-                services,
-                service=service,
-                cluster=cluster,
-                address=address,
-                port=port,
-                protocol=protocol,
-                state=state,
-                remove=remove,
-            )
-
-        return self._change(carry_out)
+        columns = bulk.Columns(
+            service=service,
+            cluster=cluster,
+            address=address,
+            port=port,
+            protocol=protocol,
+            state=state,
+            remove=remove,
+        )
+        return self._change(lambda change: bulk.load(change, services, columns))
 
     def _by_id(self) -> dict[int, Member]:
         return {member.cluster_id: member for member in self._members.values()}
@@ -400,10 +350,8 @@ class Mesh:
     def _change(self, carry_out: Callable[[Change], None], *, hearing: bool = False) -> Delta:
         """One transaction: all of it, or nothing. `hearing` tells that members come or go."""
         with self._lock:
-            kept, flags = (
-                self._allocations.copy(),
-                {name: each.failed for name, each in self._members.items()},
-            )
+            kept = self._allocations.copy()
+            flags = {name: each.failed for name, each in self._members.items()}
             change = Change(
                 core=self._core.begin(),
                 snapshot=self._viewpoint.snapshot,
@@ -422,7 +370,7 @@ class Mesh:
                 change.finish()
                 delta = change.core.commit()
             except BaseException:
-                change.journal.roll_back()
+                change.drop()
                 self._allocations = kept
                 raise
             return self._publish(delta, hearing=hearing)
@@ -513,6 +461,7 @@ class Mesh:
             other = Mesh.__new__(Mesh)
             other.name, other.topology, other.mode = self.name, self.topology, self.mode
             other.max_connected_clusters = self.max_connected_clusters
+            other.lineage = self.lineage
             other._lock = threading.RLock()
             other._core = self._core.fork()
             other._allocations = self._allocations.copy()

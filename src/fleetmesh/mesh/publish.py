@@ -65,7 +65,7 @@ def _endpoints(snapshot: Snapshot, member: Member) -> Iterator[Record]:
         return
     for namespace, name in snapshot.services(member.cluster_id):
         if snapshot.record(member.cluster_id, namespace, name) is not None:
-            for piece in member._store.own_slices((namespace, name)):
+            for piece in sorted(member._store.own_slices((namespace, name)), key=lambda each: each.name):
                 yield endpoints_record(member.name, member.cluster_id, piece)
 
 

@@ -118,9 +118,8 @@ class Store:
         return self.in_force.get(namespace, {}).get(name)
 
     def own_slices(self, name: Name) -> list[EndpointSlice]:
-        """The slices of a service, those of its own controllers too, sorted by name."""
-        found = {**self.derived.get(name, {}), **self.slices.get(name, {})}
-        return [found[key] for key in sorted(found)]
+        """The slices of a service, those of its own controllers too, in order of their last change."""
+        return [*self.derived.get(name, {}).values(), *self.slices.get(name, {}).values()]
 
     def has_namespace(self, namespace: str) -> bool:
         """Whether it is declared or something is in it."""

@@ -157,18 +157,16 @@ class DirectoryWatcher:
         if not layout.file.readable:
             found.extend(layout.findings)
             return None
-        if layout.from_folders and self._layout.from_folders:
-            # A cluster's folder that is gone, or holds nothing any more, doesn't make the cluster leave.
-            known = {content.entry.name: content for content in self._layout.clusters}
-            present = {content.entry.name for content in layout.clusters}
-            gone = [content for name, content in known.items() if name not in present]
-            if gone:
-                found.extend(self._layout.findings)
-                return None
-        elif layout.from_folders != self._layout.from_folders and not (self.path / FLEET_FILE).is_file():
+        if not layout.from_file and self._layout.from_file:
             found.extend(self._layout.findings)
             found.append(_missing(self.path / FLEET_FILE, "it is gone; what it said last is in force"))
             return None
+        if not layout.from_file and self._layout.from_folders:
+            # A cluster's folder that is gone, or holds nothing that runs any more, doesn't make it leave.
+            present = {content.entry.name for content in layout.clusters} if layout.from_folders else set()
+            if any(content.entry.name not in present for content in self._layout.clusters):
+                found.extend(self._layout.findings)
+                return None
         return layout
 
     def _members(self, old: Layout, new: Layout) -> Iterator[Finding]:

@@ -253,7 +253,7 @@ class GlobalService:
         Raises:
             NotFoundError: There is no such member, or it has no such Service.
         """
-        return self._annotate({GLOBAL: "true", SHARED: "true"}, in_, self._share_note)
+        return self._annotate(_to_share, in_, self._share_note)
 
     def unshare(self, in_: Iterable[str] | None = None) -> ResourceChanges:
         """
@@ -262,7 +262,7 @@ class GlobalService:
         Raises:
             NotFoundError: There is no such member, or it has no such Service.
         """
-        return self._annotate({SHARED: "false"}, in_, self._unshare_note)
+        return self._annotate(_to_unshare, in_, self._unshare_note)
 
     def set_affinity(self, affinity: Affinity, in_: Iterable[str] | None = None) -> ResourceChanges:
         """
@@ -275,11 +275,11 @@ class GlobalService:
         """
         if affinity not in ("local", "remote", "none"):
             raise ValueError(f"affinity is {affinity!r}; expected local, remote or none")
-        return self._annotate({AFFINITY: affinity}, in_, self._affinity_note)
+        return self._annotate(lambda service: _to_prefer(service, affinity), in_, self._affinity_note)
 
     def _annotate(
         self,
-        values: Mapping[str, str],
+        needed: Callable[[Service], dict[str, str]],
         clusters: Iterable[str] | None,
         note: Callable[[str, Service], str],
     ) -> ResourceChanges:
@@ -288,7 +288,7 @@ class GlobalService:
             old = self._source.declared_service(member, self.namespace, self.name)
             if old is None:
                 raise NotFoundError(f"Service in {member!r}", f"{self.namespace}/{self.name}", ())
-            new = attrs.evolve(old, annotations=MappingProxyType({**old.annotations, **values}))
+            new = attrs.evolve(old, annotations=MappingProxyType({**old.annotations, **needed(old)}))
             if new != old:
                 changes.append(ResourceChange(member, old, new))
             said = note(member, new)
@@ -321,3 +321,18 @@ class GlobalService:
         if ServiceAnnotations.of(service).is_global:
             return ""
         return f"{member}: {service.subject} is not global, so its affinity has no effect"
+
+
+def _to_share(service: Service) -> dict[str, str]:
+    """The annotations that are lacking for it to be shared."""
+    said = ServiceAnnotations.of(attrs.evolve(service, annotations={**service.annotations, GLOBAL: "true"}))
+    lacking = {} if ServiceAnnotations.of(service).is_global else {GLOBAL: "true"}
+    return lacking if said.shared else {**lacking, SHARED: "true"}
+
+
+def _to_unshare(service: Service) -> dict[str, str]:
+    return {SHARED: "false"} if ServiceAnnotations.of(service).shared else {}
+
+
+def _to_prefer(service: Service, affinity: Affinity) -> dict[str, str]:
+    return {} if ServiceAnnotations.of(service).affinity == affinity else {AFFINITY: affinity}
