@@ -44,10 +44,11 @@ py::tuple names_tuple(const Interner& strings, StringId names) {
 }
 
 py::tuple backend_tuple(const Interner& strings, const Candidate& c, const std::vector<StringId>& nodes) {
-  py::tuple node_names(nodes.size());
-  for (std::size_t i = 0; i < nodes.size(); ++i) node_names[i] = strings.text(nodes[i]);
+  std::vector<std::string> node_names;
+  for (const StringId node : nodes) node_names.push_back(strings.text(node));
+  std::sort(node_names.begin(), node_names.end());
   return py::make_tuple(c.member, c.address.text(), c.port, c.protocol, names_tuple(strings, c.names),
-                        static_cast<int>(c.state), c.weight, node_names);
+                        static_cast<int>(c.state), c.weight, py::tuple(py::cast(node_names)));
 }
 
 const char* type_name(FrontendType type) {

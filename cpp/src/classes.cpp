@@ -7,6 +7,19 @@
 #include <tuple>
 
 namespace fleetmesh {
+
+// For each member, who hears it.
+struct Hearers {
+  std::uint64_t topology_version = 0;
+  std::vector<MemberSet> of;
+
+  MemberSet any_of(const MemberSet& publishers) const {
+    MemberSet result;
+    publishers.each([&](ClusterId id) { result |= of[id]; });
+    return result;
+  }
+};
+
 namespace {
 
 void put(std::string& key, std::uint64_t value) {
@@ -64,11 +77,20 @@ std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId ser
   return result;
 }
 
-MemberSet who_hears(const State& state, const MemberSet& publishers) {
-  MemberSet result;
+std::shared_ptr<const Hearers> hearers_of(const State& state, const Mesh& mesh) {
+  Shared& shared = mesh.shared();
+  {
+    const std::scoped_lock lock(shared.classes_mutex);
+    if (shared.hearers && shared.hearers->topology_version == state.topology_version) return shared.hearers;
+  }
+  auto fresh = std::make_shared<Hearers>();
+  fresh->topology_version = state.topology_version;
+  fresh->of.resize(std::size_t{mesh.capacity()} + 1);
   for (auto at = state.members.begin(); at; at.next())
-    if (!(at.value().hears & publishers).empty()) result.add(at.key());
-  return result;
+    at.value().hears.each([&](ClusterId id) { fresh->of[id].add(at.key()); });
+  const std::scoped_lock lock(shared.classes_mutex);
+  shared.hearers = fresh;
+  return fresh;
 }
 
 }  // namespace
@@ -92,15 +114,11 @@ std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh&
 
 std::vector<DeltaEntry> entries_of(const Delta& delta, const Mesh& mesh) {
   std::vector<DeltaEntry> entries;
-  std::map<std::vector<ClusterId>, MemberSet> hearers;  // by publishers; few differ in one change
+  const auto heard_before = hearers_of(*delta.before, mesh);
+  const auto heard_after = hearers_of(*delta.after, mesh);
   for (const Touched& touched : delta.touched) {
     MemberSet concerned = touched.viewers;
-    if (!touched.records.empty()) {
-      const auto [at, fresh] = hearers.try_emplace(touched.records.list());
-      if (fresh)
-        at->second = who_hears(*delta.before, touched.records) | who_hears(*delta.after, touched.records);
-      concerned |= at->second;
-    }
+    concerned |= heard_before->any_of(touched.records) | heard_after->any_of(touched.records);
     const auto before = classes_of(*delta.before, mesh, touched.service);
     const auto after = classes_of(*delta.after, mesh, touched.service);
     concerned &= before->listeners | after->listeners;

@@ -169,11 +169,13 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
     std::uint32_t local = 0;
     std::uint32_t local_active = 0;
     std::uint32_t remote = 0;
+    std::uint32_t remote_active = 0;
     each_selected([&](const Candidate& c, Rule&) {
       const bool active = c.state == BackendState::active;
       if (!active && c.state != BackendState::terminating) return;
       if (c.remote) {
         ++remote;
+        remote_active += active;
       } else {
         ++local;
         local_active += active;
@@ -186,8 +188,10 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
           if (c.remote) rule = Rule::affinity_local;
         });
     } else {
+      // Cilium lets a remote backend that terminates keep out healthy own ones; a record says so only
+      // in strict mode, and there such a backend drains.
       result.affinity_count = remote;
-      if (remote > 0 || local == 0)
+      if ((strict_ ? remote_active : remote) > 0 || local == 0)
         each_selected([&](const Candidate& c, Rule& rule) {
           if (!c.remote) rule = Rule::affinity_remote;
         });
@@ -219,7 +223,9 @@ StringId Reader::zone_of(ClusterId viewer, StringId node) const {
 std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, const ServiceSpec& spec,
                                           StringId node) const {
   const MemberFacts& here = *state_->members.find(viewer);
-  if (node != 0 || !spec.node_matters(here.service_topology)) return {{node, zone_of(viewer, node), {}}};
+  const bool rivals = contested(viewer, service, spec);
+  if (node != 0 || (!rivals && !spec.node_matters(here.service_topology)))
+    return {{node, zone_of(viewer, node), {}}};
 
   std::set<StringId> with_rows;
   state_->each_row(service, viewer, [&](const RowKey& key, const Row& row) {
@@ -230,7 +236,7 @@ std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, c
     nodes.insert(at.key().node);
   if (nodes.empty()) nodes.insert(shared_->strings.id("node-1"));
 
-  const bool each_alone = spec.exposed_on || contested(viewer, service, spec);
+  const bool each_alone = spec.exposed_on || rivals;
   std::map<std::pair<StringId, StringId>, Group> alike;  // by zone, and by node where that counts
   for (const StringId name : nodes) {
     const StringId zone = zone_of(viewer, name);

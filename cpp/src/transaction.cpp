@@ -1,6 +1,7 @@
 #include "fleetmesh/transaction.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <stdexcept>
 
@@ -380,55 +381,69 @@ void Transaction::load(std::vector<BulkRow>& rows) {
   require_open();
   const auto less = [](const BulkRow& a, const BulkRow& b) { return a.key < b.key; };
   if (!std::is_sorted(rows.begin(), rows.end(), less)) std::stable_sort(rows.begin(), rows.end(), less);
-  const bool strict = mesh_->strict();
+  std::size_t fetched = 0;
   for (std::size_t at = 0; at < rows.size();) {
-    const RowKey& first = rows[at].key;
-    require_member(first.member);
-    ++state_.revision;
-    const OfferKey offer_key{first.member, first.service};
-    const SliceKey slice{first.service, first.member, first.slice};
-    const Offer* known = state_.offers.find(offer_key);
-    const Offer before = known ? *known : Offer{};
-    Offer after = before;
-    bool changed = false;
-    for (; at < rows.size() && rows[at].key.member == slice.member && rows[at].key.service == slice.service &&
-           rows[at].key.slice == slice.slice;
-         ++at) {
-      const BulkRow& bulk = rows[at];
-      const Row* old = state_.rows.find(bulk.key);
-      Row row;
-      row.state = bulk.state;
-      row.unnamed = true;
-      row.exportable = bulk.state == BackendState::active || bulk.state == BackendState::terminating;
-      if (bulk.remove ? !old : old && *old == row) continue;
-      changed = true;
-      if (old) {
-        after.count(bulk.key, *old, false);
-        after.rows_digest -= record_hash(bulk.key, *old, strict);
-      }
-      if (bulk.remove) {
-        state_.rows.erase(bulk.key);
-        continue;
-      }
-      after.count(bulk.key, row, true);
-      after.rows_digest += record_hash(bulk.key, row, strict);
-      state_.rows[bulk.key] = row;
-    }
-    if (!changed) continue;
-    const bool existed = state_.slices.find(slice) != nullptr;
-    RowKey from;
-    from.service = slice.service;
-    from.member = slice.member;
-    from.slice = slice.slice;
-    const auto left = state_.rows.lower_bound(from);
-    const bool exists = left && left.key().service == slice.service && left.key().member == slice.member &&
-                        left.key().slice == slice.slice;
-    if (exists && !existed) state_.slices[slice] = state_.revision;
-    if (!exists) state_.slices.erase(slice);
-    after.slices += (exists ? 1U : 0U) - (existed ? 1U : 0U);
-    state_.offers[offer_key] = after;
-    settle(offer_key, before);
+    if (at >= fetched) fetched = prefetch(rows, at);
+    std::size_t end = at;
+    while (end < rows.size() && rows[end].key.member == rows[at].key.member &&
+           rows[end].key.service == rows[at].key.service)
+      ++end;
+    load_offer({rows.data() + at, end - at});
+    at = end;
   }
+}
+
+// A large mesh doesn't fit into the cache, and changes are spread all over it. Returns how far it got.
+std::size_t Transaction::prefetch(const std::vector<BulkRow>& rows, std::size_t from) const {
+  constexpr std::size_t kAhead = 16;
+  std::array<RowKey, kAhead> row_keys;
+  std::array<OfferKey, kAhead> offer_keys;
+  const std::size_t count = std::min(kAhead, rows.size() - from);
+  for (std::size_t i = 0; i < count; ++i) {
+    row_keys[i] = rows[from + i].key;
+    offer_keys[i] = {row_keys[i].member, row_keys[i].service};
+  }
+  state_.rows.prefetch(row_keys, count);
+  state_.offers.prefetch(offer_keys, count);
+  return from + count;
+}
+
+void Transaction::load_offer(std::span<const BulkRow> rows) {
+  const RowKey& first = rows.front().key;
+  require_member(first.member);
+  ++state_.revision;
+  const OfferKey offer_key{first.member, first.service};
+  const Offer* known = state_.offers.find(offer_key);
+  const Offer before = known ? *known : Offer{};
+  Offer after = before;
+  const bool strict = mesh_->strict();
+  bool changed = false;
+  for (const BulkRow& bulk : rows) {
+    Row row;
+    row.state = bulk.state;
+    row.unnamed = true;
+    row.exportable = bulk.state == BackendState::active || bulk.state == BackendState::terminating;
+    const Row* old = state_.rows.find(bulk.key);
+    if (bulk.remove ? !old : old && *old == row) continue;
+    changed = true;
+    if (old) {
+      after.count(bulk.key, *old, false);
+      after.rows_digest -= record_hash(bulk.key, *old, strict);
+      --after.loaded;
+    }
+    if (bulk.remove) {
+      state_.rows.erase(bulk.key);
+      continue;
+    }
+    after.count(bulk.key, row, true);
+    after.rows_digest += record_hash(bulk.key, row, strict);
+    ++after.loaded;
+    state_.rows[bulk.key] = row;
+  }
+  if (!changed) return;
+  after.slices += (after.loaded > 0 ? 1U : 0U) - (before.loaded > 0 ? 1U : 0U);
+  state_.offers[offer_key] = after;
+  settle(offer_key, before);
 }
 
 Delta Transaction::commit() {

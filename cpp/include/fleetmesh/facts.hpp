@@ -142,8 +142,9 @@ struct Offer {
   std::uint64_t rows_digest = 0;      // of the rows as the record has them
   std::uint32_t rows = 0;
   std::uint32_t portless = 0;  // rows that stand for addresses without ports, not among `rows`
-  std::uint32_t uneven = 0;  // rows that are not plain
+  std::uint32_t uneven = 0;    // rows that are not plain
   std::uint32_t slices = 0;
+  std::uint32_t loaded = 0;  // rows of the slice that bulk loads write, among `rows`
   std::array<ActiveCount, 3> active{};
   std::uint8_t active_kinds = 0;  // of `active` in use; more than it holds: not counted any more
 

@@ -15,6 +15,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "fleetmesh/node_pool.hpp"
+
 namespace fleetmesh {
 
 template <class Key, class Value, std::size_t LeafCapacity = 64, std::size_t Fanout = 32>
@@ -51,13 +53,25 @@ class PersistentMap {
     Node* node_ = nullptr;
   };
 
-  struct Leaf : Node {
+  // Sanitizers see a pool as one block of memory, so under them each node has its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  template <class Kind>
+  struct Pooled {};
+#else
+  template <class Kind>
+  struct Pooled {
+    static void* operator new(std::size_t) { return NodePool<sizeof(Kind)>::allocate(); }
+    static void operator delete(void* memory) { NodePool<sizeof(Kind)>::release(memory); }
+  };
+#endif
+
+  struct Leaf : Node, Pooled<Leaf> {
     Leaf() : Node(true) {}
     std::array<Key, LeafCapacity> keys;
     std::array<Value, LeafCapacity> values;
   };
 
-  struct Inner : Node {
+  struct Inner : Node, Pooled<Inner> {
     Inner() : Node(false) {}
     std::array<Key, Fanout> first;  // the smallest key below each child
     std::array<Ref, Fanout> children;
@@ -72,6 +86,13 @@ class PersistentMap {
 
   static Leaf* leaf(Node* node) { return static_cast<Leaf*>(node); }
   static Inner* inner(Node* node) { return static_cast<Inner*>(node); }
+
+  static void fetch(const void* from, std::size_t bytes) {
+    constexpr std::size_t kLine = 64;
+    for (std::size_t offset = 0; offset < bytes; offset += kLine)
+      __builtin_prefetch(static_cast<const char*>(from) + offset);
+    __asm__ volatile("");  // else gcc takes a function that only prefetches for one without effect
+  }
 
   static const Key& smallest(Node* node) {
     return node->is_leaf ? leaf(node)->keys[0] : inner(node)->first[0];
@@ -388,6 +409,27 @@ class PersistentMap {
     cursor.push(node, position_in(leaf(node), key));
     cursor.settle();
     return cursor;
+  }
+
+  // Fetches what lies on the way to several keys, so that the waits for memory overlap. A change of
+  // one of them soon after finds its nodes in the cache; nothing else comes of it.
+  template <std::size_t Count>
+  void prefetch(const std::array<Key, Count>& keys, std::size_t count) const {
+    if (!root_) return;
+    std::array<Node*, Count> at;
+    at.fill(root_.get());
+    for (bool deeper = !root_.get()->is_leaf; deeper;) {
+      for (std::size_t i = 0; i < count; ++i) {
+        const Inner* node = inner(at[i]);
+        at[i] = node->children[child_of(node, keys[i])].get();
+        // A change counts references of all the children.
+        for (std::size_t child = 0; child < node->size; ++child)
+          __builtin_prefetch(node->children[child].get(), 1);
+        fetch(at[i], sizeof(Inner));
+      }
+      deeper = !at[0]->is_leaf;  // all leaves are on one level
+    }
+    for (std::size_t i = 0; i < count; ++i) fetch(at[i], sizeof(Leaf));
   }
 
   // Calls `changed(key)` for each key that only one side has or whose values differ by `same`.

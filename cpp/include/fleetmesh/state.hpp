@@ -27,15 +27,17 @@ class ServiceNames {
 };
 
 struct ServiceClasses;
+struct Hearers;
 
-// What a mesh shares with its forks: names, numbers that are never given twice, and the classes of
-// viewers that were worked out last, by service.
+// What a mesh shares with its forks: names, numbers that are never given twice, and what was worked
+// out last about who is alike and who hears whom.
 struct Shared {
   Interner strings;
   ServiceNames services{strings};
   std::atomic<std::uint64_t> versions{0};
   std::mutex classes_mutex;
   std::unordered_map<ServiceId, std::shared_ptr<const ServiceClasses>> classes;
+  std::shared_ptr<const Hearers> hearers;
 };
 
 struct State {
@@ -43,9 +45,9 @@ struct State {
   Revision revision = 0;
   std::uint64_t topology_version = 0;  // never the same for two different sets of members and links
   PersistentMap<ClusterId, MemberFacts, 16> members;
-  PersistentMap<RowKey, Row, 64, 8> rows;
+  PersistentMap<RowKey, Row, 32, 16> rows;
   PersistentMap<SliceKey, Revision, 64, 8> slices;
-  PersistentMap<OfferKey, Offer, 32, 8> offers;
+  PersistentMap<OfferKey, Offer, 16, 16> offers;
   PersistentMap<OfferKey, std::shared_ptr<const ServiceSpec>, 16, 8> specs;
   PersistentMap<ServiceId, ServiceEntry, 16> services;
   PersistentMap<NodeKey, StringId> nodes;  // -> zone

@@ -57,8 +57,8 @@ class Transaction {
                  std::uint16_t weight);
   void remove_slice(ClusterId member, std::string_view space, std::string_view service,
                     std::string_view slice);
-  // Upserts and removes single backends; `rows` is put into key order first. Those of a service and
-  // member are one slice, written when the first of them came.
+  // Upserts and removes single backends; `rows` is put into key order first. Their slice is 0, which no
+  // slice of an object can be; it counts as older than all others.
   void load(std::vector<BulkRow>& rows);
 
   Delta commit();
@@ -76,6 +76,8 @@ class Transaction {
   SliceRows slice_rows(const SliceKey& key, const std::vector<EndpointFacts>& endpoints,
                        const std::vector<PortFacts>& ports, std::uint16_t weight) const;
   void replace_slice(const SliceKey& key, const SliceRows& rows);
+  std::size_t prefetch(const std::vector<BulkRow>& rows, std::size_t from) const;
+  void load_offer(std::span<const BulkRow> rows);
   void put_spec(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec);
   void claim(ClusterId member, ServiceId service, const ServiceSpec* before, const ServiceSpec* after);
   void touch_claimants(const ClaimKey& key);
