@@ -234,8 +234,15 @@ void register_snapshot(py::module_& module) {
       .def(
           "holders",
           [](const Snapshot& s, const std::string& space, const std::string& name) {
+            std::vector<ClusterId> members;
+            const auto service = service_id(s, space, name);
             const ServiceEntry* entry = entry_of(s, space, name);
-            return entry ? entry->holders.list() : std::vector<ClusterId>{};
+            if (!entry) return members;
+            entry->holders.each([&](ClusterId id) {
+              const Offer* offer = s.state->offers.find({id, *service});
+              if (offer->spec || offer->rows > 0) members.push_back(id);
+            });
+            return members;
           },
           py::arg("namespace"), py::arg("name"), "Members with a Service or endpoints of that name.")
       .def(

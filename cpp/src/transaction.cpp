@@ -253,8 +253,7 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
     after.record_revision = state_.revision;
   }
   ServiceEntry& entry = state_.services[key.service];
-  const bool held = after.spec || after.rows > 0;
-  const bool forgotten = !held && after.portless == 0;
+  const bool held = after.spec || after.rows > 0 || after.portless > 0;
   entry.version = ++shared().versions;
   if (before.spec != after.spec || had != has) entry.class_version = entry.version;
   entry.holders.set(key.member, held);
@@ -262,7 +261,7 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
   entry.uneven.set(key.member, !after.even());
   entry.covered.set(key.member, after.covered(shared().strings));
   const bool nobody = entry.holders.empty();
-  if (forgotten) state_.offers.erase(key);
+  if (!held) state_.offers.erase(key);
   if (nobody) state_.services.erase(key.service);
 }
 

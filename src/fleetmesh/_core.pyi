@@ -147,7 +147,7 @@ class Delta:
     @property
     def old(self) -> int: ...
     @property
-    def services(self) -> list[tuple[str, str, list[int]]]:
+    def services(self) -> list:
         """
         One (namespace, name, cluster ids of the viewers) for each class of viewers of a service whose answer may have changed.
         """
@@ -171,7 +171,7 @@ class Transaction:
         service_topology: bool = False,
     ) -> None: ...
     def leave(self, cluster_id: typing.SupportsInt | typing.SupportsIndex) -> None: ...
-    def load_backends(
+    def load(
         self,
         services: collections.abc.Sequence[tuple[str, str]],
         *,
@@ -185,22 +185,6 @@ class Transaction:
     ) -> None:
         """
         Upserts and removes single backends, by columns.
-        """
-    def load_services(
-        self,
-        services: collections.abc.Sequence[tuple[str, str]],
-        *,
-        service: numpy.ndarray,
-        cluster: typing.Any,
-        address: numpy.ndarray,
-        port: typing.Any,
-        protocol: typing.Any = 6,
-        port_name: str = "",
-        affinity: typing.Any = 0,
-        shared: typing.Any = True,
-    ) -> None:
-        """
-        Global ClusterIP services with one port each, by columns.
         """
     def remove_node(self, cluster_id: typing.SupportsInt | typing.SupportsIndex, node: str) -> None: ...
     def remove_service(

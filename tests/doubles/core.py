@@ -127,19 +127,17 @@ class Snapshot:
 
 
 def facts_of(facts: Facts, key: Key) -> Any:
-    """What is declared of a service, whenever it was."""
-    return {
+    """What can be seen of a service's declarations, whenever they were."""
+    seen = {
         cluster: (
             member.spec(key),
-            {
-                name: (part.endpoints, part.ports, part.weight)
-                for name, part in member.slices.get(key, {}).items()
-            },
-            member.loaded[key].states if key in member.loaded else {},
+            sorted(map(str, member.slice_rows(key, facts.strict))),
+            sorted(map(str, member.export_rows(key, facts.strict).items())),
         )
         for cluster, member in facts.members.items()
         if key in member.services()
     }
+    return {cluster: what for cluster, what in seen.items() if any(what)}
 
 
 class Transaction:
@@ -256,14 +254,11 @@ class Transaction:
             namespace, name = services[int(service[i])]
             key, member = (namespace, name), self._member(int(cluster[i]))
             socket = (plain(address[i]), int(port[i]), protocols[i])
-            known = member.loaded.setdefault(key, Loaded({}, revision))
-            before = dict(known.states)
+            known = member.loaded.setdefault(key, Loaded({}, 0))  # older than every slice
             if removes[i]:
                 known.states.pop(socket, None)
             else:
                 known.states[socket] = states[i]
-            if known.states != before:
-                known.revision = revision
             if not known.states:
                 del member.loaded[key]
             touched.add((int(cluster[i]), key))

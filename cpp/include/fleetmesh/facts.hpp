@@ -161,7 +161,7 @@ struct Offer {
 struct ServiceEntry {
   std::uint64_t version = 0;        // never the same for two different contents
   std::uint64_t class_version = 0;  // likewise, of what decides which viewers are alike
-  MemberSet holders;                // members that have a Service or rows
+  MemberSet holders;                // members that have an offer
   MemberSet exporters;
   MemberSet uneven;   // members whose rows mean something else at home than elsewhere
   MemberSet covered;  // members with affinity local whose own backends serve every frontend
