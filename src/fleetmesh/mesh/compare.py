@@ -4,9 +4,9 @@ Two states of a mesh side by side: what moves, for whom.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -26,6 +26,7 @@ Status = Literal["changed", "appeared", "disappeared"]
 Place: TypeAlias = tuple[str, int, str, str, str]  # address, port, protocol, type, scope
 Share: TypeAlias = Mapping[str, float]
 
+_USUAL_WEIGHT = 100
 _EXTERNAL_TYPES = (2, 3)  # LoadBalancer, ExternalIPs: what two services of a cluster may both claim
 
 
@@ -112,6 +113,32 @@ class _Answer:
     share: Share
 
 
+_NOTHING: tuple[_Answer, frozenset[Place]] = (_Answer((), MappingProxyType({})), frozenset())
+
+
+@attrs.frozen
+class _Difference:
+    """What lies between two answers, which it keeps."""
+
+    answers: tuple[_Answer, _Answer]
+    same: bool
+    came: tuple[Backend, ...]
+    went: tuple[Backend, ...]
+
+    @classmethod
+    def of(cls, before: _Answer, after: _Answer) -> _Difference:
+        if before == after:
+            return cls((before, after), same=True, came=(), went=())
+        known = {_same(each) for each in before.used}
+        kept = {_same(each) for each in after.used}
+        return cls(
+            (before, after),
+            same=False,
+            came=tuple(each for each in after.used if _same(each) not in known),
+            went=tuple(each for each in before.used if _same(each) not in kept),
+        )
+
+
 @attrs.define(eq=False)
 class _Side:
     """One of the two states."""
@@ -120,6 +147,8 @@ class _Side:
     mesh: Mesh
     numbers: Mapping[str, int]
     answers: dict[tuple[object, ...], _Answer] = attrs.field(factory=dict)
+    _heard: dict[int, int] = attrs.field(factory=dict)
+    _exporting: dict[Name, tuple[int, bool]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, mesh: Mesh) -> _Side:
@@ -175,21 +204,51 @@ class _Side:
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
         """
-        Equal for viewers that surely select the same: those without endpoints of their own, and whose
-        answer hangs neither on nodes nor on what another of their services claims.
+        Equal for viewers that surely select the same: those whose answer hangs neither on nodes nor on what
+        another of their services claims, and whose own endpoints are what the others hear of them.
         """
-        snapshot = self.view.snapshot
-        frontends = spec.frontends
+        frontends, affinity = spec.frontends, spec.affinity
         if (
-            spec.distribution
+            not spec.is_global
+            or spec.distribution
             or spec.exposed_on is not None
             or any(frontend[0] in _EXTERNAL_TYPES for frontend in frontends)
-            or snapshot.backends(number, *name)
         ):
             return None
-        heard = frozenset(snapshot.hears(number)) & frozenset(snapshot.exporters(*name))
+        exporters, shared = self._exporters(name)
+        contributors = self._hearing(number) & exporters
+        rows = self.view.snapshot.backends(number, *name)
+        if rows:
+            alike = exporters >> number & 1 and not shared and self._as_heard(number, name, rows)
+            if affinity or spec.internal_local or spec.external_local or not alike:
+                return None
+            contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        return (name, spec.is_global, spec.affinity, spec.headless, spec.external_name, ports, heard)
+        return (name, affinity, spec.headless, spec.external_name, ports, contributors)
+
+    def _as_heard(self, number: int, name: Name, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Whether all own rows are active, of the usual weight, in one slice each, and exported."""
+        addresses = {row[1] for row in rows}
+        record = self.view.snapshot.record(number, *name) or []
+        return (
+            all(row[5] == 0 and row[6] == _USUAL_WEIGHT for row in rows)
+            and len({(row[0], row[1]) for row in rows}) == len(addresses)
+            and {entry[0] for entry in record} == addresses
+        )
+
+    def _hearing(self, number: int) -> int:
+        """Whom a viewer hears, as bits."""
+        if number not in self._heard:
+            self._heard[number] = sum(1 << each for each in self.view.snapshot.hears(number))
+        return self._heard[number]
+
+    def _exporters(self, name: Name) -> tuple[int, bool]:
+        """Who exports a service, as bits; and whether several claim one address."""
+        if name not in self._exporting:
+            snapshot = self.view.snapshot
+            bits = sum(1 << each for each in snapshot.exporters(*name))
+            self._exporting[name] = (bits, bool(snapshot.duplicates(*name)))
+        return self._exporting[name]
 
 
 def compare(before: Mesh, after: Mesh) -> Comparison:
@@ -212,9 +271,10 @@ def compare(before: Mesh, after: Mesh) -> Comparison:
             wanted.setdefault(name, set()).add(viewer)
     rows: list[ComparisonRow] = []
     for name in sorted(wanted):
+        differences: dict[tuple[int, int], _Difference] = {}
         for viewer in viewers:
             if viewer in wanted[name]:
-                row = _row(old, new, viewer, name)
+                row = _row(old, new, viewer, name, differences)
                 if row is not None:
                     rows.append(row)
     return Comparison(tuple(rows))
@@ -257,23 +317,27 @@ def _claims(spec: ServiceSpec) -> set[tuple[str, int, int]]:
     return {(each[2], each[3], each[4]) for each in spec.frontends if each[0] in _EXTERNAL_TYPES}
 
 
-def _row(old: _Side, new: _Side, viewer: str, name: Name) -> ComparisonRow | None:
+def _row(
+    old: _Side, new: _Side, viewer: str, name: Name, differences: dict[tuple[int, int], _Difference]
+) -> ComparisonRow | None:
     had, has = old.has(viewer, name), new.has(viewer, name)
     if not had and not has:
         return None
-    nothing: tuple[_Answer, frozenset[Place]] = (_Answer((), MappingProxyType({})), frozenset())
-    before, places_before = old.ask(viewer, name) if had else nothing
-    after, places_after = new.ask(viewer, name) if has else nothing
-    if had and has and before == after and places_before == places_after:
+    before, places_before = old.ask(viewer, name) if had else _NOTHING
+    after, places_after = new.ask(viewer, name) if has else _NOTHING
+    # A difference keeps both answers, so that no other can have their ids.
+    key = (id(before), id(after))
+    difference = differences.get(key)
+    if difference is None:
+        difference = differences[key] = _Difference.of(before, after)
+    if had and has and difference.same and places_before == places_after:
         return None
-    known = {_same(each) for each in before.used}
-    kept = {_same(each) for each in after.used}
     return ComparisonRow(
         viewer,
         *name,
         status="changed" if had and has else "appeared" if has else "disappeared",
-        backends_in=tuple(each for each in after.used if _same(each) not in known),
-        backends_out=tuple(each for each in before.used if _same(each) not in kept),
+        backends_in=difference.came,
+        backends_out=difference.went,
         share_before=before.share,
         share_after=after.share,
         frontends_in=tuple(sorted(places_after - places_before)),

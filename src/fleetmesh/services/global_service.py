@@ -4,7 +4,7 @@ A global service: Services of one namespace and name in several clusters, with m
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -166,21 +166,22 @@ def used_backends(frontends: Iterable[Frontend]) -> tuple[Backend, ...]:
     found: dict[Backend, set[str] | None] = {}
     for frontend in frontends:
         for backend in frontend.backends[: frontend.in_use]:
-            key = attrs.evolve(backend, nodes=())
+            key = attrs.evolve(backend, nodes=()) if backend.nodes else backend
             known = found.get(key, set())
             found[key] = None if known is None or not backend.nodes else known | set(backend.nodes)
     return tuple(
-        attrs.evolve(backend, nodes=tuple(sorted(found[backend] or ())))
+        attrs.evolve(backend, nodes=tuple(sorted(nodes))) if (nodes := found[backend]) else backend
         for backend in sorted(found, key=_place)
     )
 
 
-def _place(backend: Backend) -> tuple[str, int, int, int, str, int]:
-    address = ipaddress.ip_address(backend.address)
+def _place(backend: Backend) -> tuple[str, bool, bytes, int, str, int]:
+    is_v6 = ":" in backend.address
+    packed = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, backend.address)
     return (
         backend.cluster,
-        address.version,
-        int(address),
+        is_v6,
+        packed,
         backend.port,
         backend.protocol,
         STATES.index(backend.state),
