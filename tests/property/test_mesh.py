@@ -298,7 +298,7 @@ def test_a_fork_and_its_origin_do_not_see_each_other(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(steps(strict=False), max_size=10), st.lists(steps(strict=False), max_size=4))
-def test_a_comparison_has_exactly_what_differs(
+def test_a_comparison_lacks_nothing_and_says_what_each_viewer_sees(
     before: list[tuple[str, str, Any]], after: list[tuple[str, str, Any]]
 ) -> None:
     mesh = new_mesh(Topology.full(), "cilium")
@@ -319,10 +319,17 @@ def test_a_comparison_has_exactly_what_differs(
         )
 
     keys = {(viewer, key) for each in (mesh, fork) for viewer in NAMES for key in each.services(viewer)}
-    told = {(row.viewer, (row.namespace, row.name)) for row in mesh.compare(fork)}
+    rows = mesh.compare(fork).rows
+    told = {(row.viewer, (row.namespace, row.name)) for row in rows}
     moved = {(viewer, key) for viewer, key in keys if used(mesh, viewer, key) != used(fork, viewer, key)}
 
     assert moved <= told
+    for row in rows:
+        key = (row.namespace, row.name)
+        before, after = ((used(each, row.viewer, key) or ((), set()))[0] for each in (mesh, fork))
+        there, gone = ({(one.cluster, one.address, one.port) for one in found} for found in (before, after))
+        assert {(one.cluster, one.address, one.port) for one in row.backends_out} == there - gone
+        assert {(one.cluster, one.address, one.port) for one in row.backends_in} == gone - there
 
 
 @settings(max_examples=40, deadline=None)
