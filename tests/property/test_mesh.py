@@ -326,8 +326,8 @@ def test_a_comparison_lacks_nothing_and_says_what_each_viewer_sees(
     assert moved <= told
     for row in rows:
         key = (row.namespace, row.name)
-        before, after = ((used(each, row.viewer, key) or ((), set()))[0] for each in (mesh, fork))
-        there, gone = ({(one.cluster, one.address, one.port) for one in found} for found in (before, after))
+        seen = [(used(each, row.viewer, key) or ((), set()))[0] for each in (mesh, fork)]
+        there, gone = ({(one.cluster, one.address, one.port) for one in found} for found in seen)
         assert {(one.cluster, one.address, one.port) for one in row.backends_out} == there - gone
         assert {(one.cluster, one.address, one.port) for one in row.backends_in} == gone - there
 
