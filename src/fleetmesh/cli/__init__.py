@@ -1,0 +1,27 @@
+"""
+The command line. `docs/cli.md` has the shape of what each command prints as JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+
+HOW_TO_INSTALL = "fleetmesh: the command line needs {missing}; install it with: pip install 'fleetmesh[cli]'"
+
+
+def main() -> None:
+    """
+    The entry point: runs the command that the arguments name, and exits with its code.
+    """
+    try:
+        from fleetmesh.cli.app import app  # noqa: PLC0415 - what is missing is told in one line
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit(_without("click"))
+    sys.exit(app.main(prog_name="fleetmesh", standalone_mode=False))
+
+
+def _without(missing: str) -> int:
+    print(HOW_TO_INSTALL.format(missing=missing), file=sys.stderr)
+    return 2

@@ -1,0 +1,100 @@
+"""
+`fleetmesh status`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fleetmesh.cli import options, plain
+from fleetmesh.cli.loading import code_of, load
+from fleetmesh.cli.output import Format, emit
+from fleetmesh.cli.words import counted, listed
+from fleetmesh.mesh import Mesh
+from fleetmesh.mesh.mesh import Mode
+
+if TYPE_CHECKING:
+    from fleetmesh.cli.paper import Paper
+
+
+@click.command("status")
+@options.path
+@options.common
+def command(path: Path, form: Format, mode: Mode | None) -> int:
+    """
+    The members of a mesh, and how many findings there are.
+    """
+    mesh = load(path, mode)
+    data = answer(mesh)
+    emit(form, data, lambda paper: draw(paper, data))
+    return code_of(mesh.findings)
+
+
+def answer(mesh: Mesh) -> plain.Plain:
+    """
+    The mesh and its members in numbers.
+    """
+    return {
+        "mesh": mesh.name,
+        "mode": mesh.mode,
+        "topology": plain.topology(mesh.topology),
+        "max_connected_clusters": mesh.max_connected_clusters,
+        "generation": mesh.generation,
+        "members": [_member(mesh, name) for name in mesh.members],
+        "findings": plain.severities(mesh.findings),
+    }
+
+
+def _member(mesh: Mesh, name: str) -> plain.Plain:
+    member, view = mesh.members[name], mesh.viewpoint()
+    services = mesh.services(name)
+    number = member.cluster_id
+    return {
+        "name": name,
+        "id": number,
+        "labels": dict(member.labels),
+        "services": len(services),
+        "exported": sum(view.snapshot.record(number, *service) is not None for service in services),
+        "pods": len(member.pods),
+        "nodes": sum(kind == "Node" for kind, _, _ in member.resources),
+        "hears": [view.names[other] for other in view.snapshot.hears(number)],
+        "pod_ranges": list(member.ranges.pod_cidrs),
+        "service_ranges": list(member.ranges.service_cidrs),
+        "node_ranges": list(member.ranges.node_cidrs),
+        "drained": member.drained,
+        "failed": member.failed,
+    }
+
+
+def draw(paper: Paper, data: plain.Plain) -> None:
+    """
+    One row a member.
+    """
+    members, found = data["members"], data["findings"]
+    topology = {"full": "every cluster hears every other", "pairs": "pairs of clusters hear each other"}
+    who = topology.get(data["topology"]["kind"], f"{data['topology']['hub']} is the hub, the others its tenants")
+    paper.title(f"Mesh {data['mesh']}: {counted(len(members), 'cluster')}, {who}, mode {data['mode']}")
+    paper.blank()
+    names = [member["name"] for member in members]
+    paper.table(
+        ("CLUSTER", "ID", "SERVICES", "EXPORTED", "PODS", "NODES", "HEARS", "POD RANGES"),
+        (
+            (
+                member["name"],
+                str(member["id"]),
+                str(member["services"]),
+                str(member["exported"]),
+                str(member["pods"]),
+                str(member["nodes"]),
+                listed(member["hears"], [name for name in names if name != member["name"]]),
+                ", ".join(member["pod_ranges"]),
+            )
+            for member in members
+        ),
+        right=range(1, 6),
+    )
+    paper.blank()
+    paper.line(f"Findings: {found['error']} error, {found['warning']} warning, {found['info']} info")

@@ -1,0 +1,136 @@
+"""
+`fleetmesh up`
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from fleetmesh.cli import compare, exits, options, plain, services, status
+from fleetmesh.cli.loading import code_of
+from fleetmesh.cli.output import Format, emit
+from fleetmesh.cli.progress import progress
+from fleetmesh.cli.words import cell
+from fleetmesh.mesh import Mesh
+from fleetmesh.mesh.mesh import Mode
+from fleetmesh.mesh.watch import DirectoryWatcher, Update
+
+if TYPE_CHECKING:
+    from fleetmesh.cli.paper import Paper
+
+INTERVAL = 0.25  # seconds from one look at the files to the next
+
+
+class Stopped(BaseException):
+    """
+    A signal asks to end. Raised wherever the program is, so that no long work delays the end.
+    """
+
+
+@click.command("up")
+@options.path
+@click.option("--once", is_flag=True, help="Print the state and end.")
+@options.common
+def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
+    """
+    Run a mesh: print its state, then say what each change moves.
+
+    Ends with SIGINT or SIGTERM. A folder that vanishes and a file that can't be understood leave in force
+    what they gave last, with a finding. JSON is one object a line, YAML one document each.
+    """
+    try:
+        with _ending_on_signals():
+            with progress(f"reading {path}"):
+                watcher = DirectoryWatcher(path, mode=mode)
+            first = state(watcher.mesh)
+            heard = emit(form, first, lambda paper: draw_state(paper, first), stream=True)
+            if once:
+                return code_of(watcher.mesh.findings)
+            while heard:
+                time.sleep(INTERVAL)
+                update = watcher.poll()
+                if update is not None:
+                    heard = _tell(watcher.mesh, update, form)
+    except Stopped:
+        pass
+    return exits.DONE
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the interpreter's signature
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in before:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def state(mesh: Mesh) -> plain.Plain:
+    """
+    The mesh as it is.
+    """
+    return {
+        "event": "state",
+        **status.answer(mesh),
+        "services": services.answer(mesh, list(mesh.members))["services"],
+    }
+
+
+def draw_state(paper: Paper, data: plain.Plain) -> None:
+    """
+    The members, the services, and the number of findings.
+    """
+    status.draw(paper, data)
+    paper.blank()
+    services.draw(paper, {**data, "members": [member["name"] for member in data["members"]]})
+
+
+def _tell(mesh: Mesh, update: Update, form: Format) -> bool:
+    data = change(mesh, update)
+    if not data["rows"] and not data["new_findings"] and not data["settled_findings"] and form == "table":
+        return True
+    return emit(form, data, lambda paper: draw_change(paper, data), stream=True)
+
+
+def change(mesh: Mesh, update: Update) -> plain.Plain:
+    """
+    What one look at the files brought.
+    """
+    return {
+        "event": "change",
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "generation": mesh.generation,
+        "files": list(update.files),
+        "members": list(mesh.members),
+        "rows": [plain.comparison_row(each) for each in update.comparison],
+        "new_findings": [plain.finding(each) for each in update.new_findings],
+        "settled_findings": [plain.finding(each) for each in update.settled],
+    }
+
+
+def draw_change(paper: Paper, data: plain.Plain) -> None:
+    """
+    When, which files, and what moved.
+    """
+    at = datetime.fromisoformat(data["time"]).astimezone()
+    paper.blank()
+    paper.title(f"{at:%H:%M:%S}  {cell([Path(file).name for file in data['files'][:4]], len(data['files']), 60)}")
+    compare.draw_rows(paper, data["rows"], data["members"])
+    compare.draw_findings(paper, data)
