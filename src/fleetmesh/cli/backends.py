@@ -13,7 +13,7 @@ import click
 from fleetmesh.cli import options, plain
 from fleetmesh.cli.loading import conclude, load
 from fleetmesh.cli.output import Format, emit
-from fleetmesh.cli.words import counted, listed, place
+from fleetmesh.cli.words import counted, place
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
@@ -76,9 +76,7 @@ def draw(paper: Paper, data: plain.Plain) -> None:
                 break
         else:
             alike.append((view, [view["seen_from"]]))
-    paper.title(
-        f"{data['namespace']}/{data['name']}, exported by {listed(data['exported_by'], data['members'])}"
-    )
+    paper.title(f"{data['namespace']}/{data['name']}")
     for view, viewers in alike:
         used = view["backends"]
         paper.blank()
@@ -86,8 +84,8 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         if not view["has_service"]:
             paper.line(f"Seen from {who}: there is no Service of that name, so nothing can use it")
         elif not used:
-            why = "no frontend, addresses come from DNS" if not view["frontends"] else "no backend takes connections"
-            paper.line(f"Seen from {who}: {why}")
+            headless = "no frontend; addresses of a headless Service come from DNS"
+            paper.line(f"Seen from {who}: {'no backend' if view['frontends'] else headless}")
         else:
             paper.line(f"Seen from {who}: {counted(len(used), 'backend')}")
             _table(paper, used)
@@ -95,7 +93,15 @@ def draw(paper: Paper, data: plain.Plain) -> None:
 
 def _table(paper: Paper, used: Sequence[dict[str, Any]]) -> None:
     by_node = any(each["nodes"] for each in used)
-    head = ("CLUSTER", "BACKEND", "PROTOCOL", "PORT NAMES", "STATE", "WEIGHT", *(("NODES",) if by_node else ()))
+    head = (
+        "CLUSTER",
+        "BACKEND",
+        "PROTOCOL",
+        "PORT NAMES",
+        "STATE",
+        "WEIGHT",
+        *(("NODES",) if by_node else ()),
+    )
     paper.table(
         head,
         (

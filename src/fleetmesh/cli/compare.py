@@ -145,7 +145,9 @@ def _draw_sum(paper: Paper, rows: Sequence[dict[str, Any]]) -> None:
     services = len({(row["namespace"], row["name"]) for row in rows})
     viewers = len({row["viewer"] for row in rows})
     paper.line(f"{counted(services, 'service')} moved, seen from {counted(viewers, 'cluster')}.")
-    lost = [row for row in rows if row["status"] == "changed" and row["share_before"] and not row["share_after"]]
+    lost = [
+        row for row in rows if row["status"] == "changed" and row["share_before"] and not row["share_after"]
+    ]
     for name in dict.fromkeys(f"{row['namespace']}/{row['name']}" for row in lost):
         there = [row["viewer"] for row in lost if f"{row['namespace']}/{row['name']}" == name]
         paper.line(f"Left without any backend: {name} in {', '.join(there)}.", style="error")

@@ -79,7 +79,9 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         _draw_silent(paper, each)
 
 
-def _draw_frontend(paper: Paper, candidates: Sequence[dict[str, Any]], frontend: dict[str, Any] | None) -> None:
+def _draw_frontend(
+    paper: Paper, candidates: Sequence[dict[str, Any]], frontend: dict[str, Any] | None
+) -> None:
     told: dict[tuple[str, str, str, str, str], list[str]] = {}
     for candidate in candidates:
         for verdict in candidate["verdicts"]:

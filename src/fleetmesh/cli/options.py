@@ -56,7 +56,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     return output(mode(debug(function)))
 
 
-class ServiceName(click.ParamType):
+class ServiceName(click.ParamType[tuple[str, str]]):
     """
     `NAMESPACE/NAME`, as a pair.
     """

@@ -28,7 +28,9 @@ class Paper:
 
     def __init__(self) -> None:
         terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size((WIDTH, 24)).columns if terminal or "COLUMNS" in os.environ else WIDTH
+        width = (
+            shutil.get_terminal_size((WIDTH, 24)).columns if terminal or "COLUMNS" in os.environ else WIDTH
+        )
         self._sheet = io.StringIO()
         self._console = Console(
             file=self._sheet,
@@ -90,8 +92,7 @@ class Paper:
                 name,
                 justify="right" if index in numbers else "left",
                 overflow="fold",
-                no_wrap=index in numbers,
-                min_width=min(longest, _FIRST) if index == 0 else None,
+                no_wrap=index in numbers or (index == 0 and longest <= _FIRST),
             )
         above = ""
         for row in filled:

@@ -35,9 +35,7 @@ TYPES = ("A", "AAAA", "SRV")
     help="The type of the records.",
 )
 @options.common
-def command(
-    path: Path, name: str, seen_from: str | None, kind: str, form: Format, mode: Mode | None
-) -> int:
+def command(path: Path, name: str, seen_from: str | None, kind: str, form: Format, mode: Mode | None) -> int:
     """
     What a pod gets from DNS.
 

@@ -45,28 +45,29 @@ def answer(mesh: Mesh, viewers: Sequence[str]) -> plain.Plain:
     clusters = {viewer: viewer.partition("/")[0] for viewer in viewers}
     having = {cluster: frozenset(mesh.services(cluster)) for cluster in clusters.values()}
     imports = _imports(mesh)
-    found = []
-    for name in sorted({service for services in having.values() for service in services}):
-        found.append(
-            {
-                "namespace": name[0],
-                "name": name[1],
-                "import_of": imports.get(name),
-                "global_in": [each for each in mesh.members if _is_global(mesh, each, name)],
-                "exported_by": list(mesh.service(*name).clusters),
-                "views": [
-                    _view(mesh, viewer, cluster, name)
-                    for viewer, cluster in clusters.items()
-                    if name in having[cluster]
-                ],
-            }
-        )
+    found = [
+        {
+            "namespace": name[0],
+            "name": name[1],
+            "import_of": imports.get(name),
+            "global_in": [each for each in mesh.members if _is_global(mesh, each, name)],
+            "exported_by": list(mesh.service(*name).clusters),
+            "views": [
+                _view(mesh, viewer, cluster, name)
+                for viewer, cluster in clusters.items()
+                if name in having[cluster]
+            ],
+        }
+        for name in sorted({service for services in having.values() for service in services})
+    ]
     return {"mesh": mesh.name, "members": list(mesh.members), "services": found}
 
 
 def _view(mesh: Mesh, viewer: str, cluster: str, name: tuple[str, str]) -> plain.Plain:
     spec = mesh.viewpoint().snapshot.spec(mesh.members[cluster].cluster_id, *name)
-    kind = "headless" if spec and spec.headless else "external-name" if spec and spec.external_name else "virtual"
+    kind = "virtual"
+    if spec is not None and (spec.headless or spec.external_name):
+        kind = "headless" if spec.headless else "external-name"
     used = mesh.service(*name).backends(viewer)
     return {
         "seen_from": viewer,

@@ -74,8 +74,12 @@ def draw(paper: Paper, data: plain.Plain) -> None:
     One row a member.
     """
     members, found = data["members"], data["findings"]
-    topology = {"full": "every cluster hears every other", "pairs": "pairs of clusters hear each other"}
-    who = topology.get(data["topology"]["kind"], f"{data['topology']['hub']} is the hub, the others its tenants")
+    topology = {
+        "full": "all hear each other",
+        "pairs": "pairs of them hear each other",
+        "hub": f"{data['topology']['hub']} is the hub",
+    }
+    who = topology[data["topology"]["kind"]]
     paper.title(f"Mesh {data['mesh']}: {counted(len(members), 'cluster')}, {who}, mode {data['mode']}")
     paper.blank()
     names = [member["name"] for member in members]

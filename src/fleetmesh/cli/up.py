@@ -131,6 +131,7 @@ def draw_change(paper: Paper, data: plain.Plain) -> None:
     """
     at = datetime.fromisoformat(data["time"]).astimezone()
     paper.blank()
-    paper.title(f"{at:%H:%M:%S}  {cell([Path(file).name for file in data['files'][:4]], len(data['files']), 60)}")
+    files = [Path(file).name for file in data["files"]]
+    paper.title(f"{at:%H:%M:%S}  {cell(files[:4], len(files), 60)}")
     compare.draw_rows(paper, data["rows"], data["members"])
     compare.draw_findings(paper, data)

@@ -33,7 +33,7 @@ class Target:
         return f"{self.namespace}/{self.name}{value}{f'@{self.cluster}' if self.cluster else ''}"
 
 
-class TargetType(click.ParamType):
+class TargetType(click.ParamType[Target]):
     """
     `NAMESPACE/NAME[@CLUSTER]`.
     """
@@ -47,7 +47,7 @@ class TargetType(click.ParamType):
         return _target(str(value), lambda message: self.fail(message, param, ctx))
 
 
-class AffinityType(click.ParamType):
+class AffinityType(click.ParamType[Target]):
     """
     `NAMESPACE/NAME=AFFINITY[@CLUSTER]`.
     """
@@ -65,7 +65,9 @@ class AffinityType(click.ParamType):
         head, at, cluster = str(value).partition("@")
         service, equals, affinity = head.partition("=")
         if not equals or affinity not in AFFINITIES:
-            fail(f"{value!r} has no affinity; write it as shop/cart=local, =remote or =none, before any @CLUSTER")
+            fail(
+                f"{value!r} has no affinity; write shop/cart=local, =remote or =none, before any @CLUSTER"
+            )
         return attrs.evolve(_target(f"{service}{at}{cluster}", fail), affinity=affinity)
 
 
