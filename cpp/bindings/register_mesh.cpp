@@ -240,6 +240,20 @@ void register_mesh(py::module_& module) {
           },
           py::arg("cluster_id"), py::arg("namespace"), py::arg("name"), py::arg("spec"))
       .def(
+          "set_service_in",
+          [](PyTransaction& t, const py::array& ids, const std::string& space, const std::string& name,
+             const SpecArguments& spec) {
+            if (ids.ndim() != 1 || !ids.dtype().is(py::dtype::of<std::uint16_t>()))
+              throw py::type_error("cluster_ids is not a one-dimensional array of uint16");
+            const auto column = py::array_t<std::uint16_t, py::array::c_style>::ensure(ids);
+            const auto shared = to_spec(spec, t.change->shared().strings);
+            const ServiceId service = t.change->shared().services.id(space, name);
+            for (py::ssize_t i = 0; i < column.shape(0); ++i)
+              t.change->set_service(column.at(i), service, shared);
+          },
+          py::arg("cluster_ids"), py::arg("namespace"), py::arg("name"), py::arg("spec"),
+          "The same Service in many members, kept once.")
+      .def(
           "remove_service",
           [](PyTransaction& t, long long id, const std::string& space, const std::string& name) {
             t.change->remove_service(cluster_id(t, id), space, name);

@@ -43,12 +43,32 @@ py::tuple names_tuple(const Interner& strings, StringId names) {
   return py::tuple(py::cast(strings.parts(names)));
 }
 
+py::tuple node_tuple(const Interner& strings, const std::vector<StringId>& nodes) {
+  std::vector<std::string> names;
+  for (const StringId node : nodes) names.push_back(strings.text(node));
+  std::sort(names.begin(), names.end());
+  return py::tuple(py::cast(names));
+}
+
 py::tuple backend_tuple(const Interner& strings, const Candidate& c, const std::vector<StringId>& nodes) {
-  std::vector<std::string> node_names;
-  for (const StringId node : nodes) node_names.push_back(strings.text(node));
-  std::sort(node_names.begin(), node_names.end());
   return py::make_tuple(c.member, c.address.text(), c.port, c.protocol, names_tuple(strings, c.names),
-                        static_cast<int>(c.state), c.weight, py::tuple(py::cast(node_names)));
+                        static_cast<int>(c.state), c.weight, node_tuple(strings, nodes));
+}
+
+const char* state_name(BackendState state) {
+  switch (state) {
+    case BackendState::active:
+      return "active";
+    case BackendState::terminating:
+      return "terminating";
+    case BackendState::terminating_not_serving:
+      return "terminating-not-serving";
+    case BackendState::quarantined:
+      return "quarantined";
+    case BackendState::maintenance:
+      return "maintenance";
+  }
+  return "";
 }
 
 const char* type_name(FrontendType type) {
@@ -128,6 +148,75 @@ py::list candidates(const Snapshot& s, long long id, const std::string& space, c
     const long frontend = at == position.end() ? -1 : static_cast<long>(at->second);
     result.append(py::make_tuple(frontend, backend_tuple(strings, verdict.backend, {}), name_of(verdict.rule),
                                  verdict.detail));
+  }
+  return result;
+}
+
+// Instances of a class with slots, filled without its __init__: a viewer can have thousands of backends, and
+// nothing of them is left to be checked.
+class SlottedClass {
+ public:
+  SlottedClass(const py::type& type, std::initializer_list<const char*> names)
+      : type_(reinterpret_cast<PyTypeObject*>(type.ptr())) {
+    for (const char* name : names) {
+      py::object slot = type.attr("__dict__")[name];
+      if (!Py_TYPE(slot.ptr())->tp_descr_set)
+        throw py::type_error(std::string("the class has no slot '") + name + "'");
+      slots_.push_back(std::move(slot));
+    }
+  }
+
+  py::object make(std::initializer_list<py::handle> values) const {
+    auto instance = py::reinterpret_steal<py::object>(type_->tp_alloc(type_, 0));
+    if (!instance) throw py::error_already_set();
+    auto value = values.begin();
+    for (const auto& slot : slots_)
+      if (Py_TYPE(slot.ptr())->tp_descr_set(slot.ptr(), instance.ptr(), (value++)->ptr()) < 0)
+        throw py::error_already_set();
+    // Strings, numbers and tuples of them form no cycle; the collector need not look at thousands of these.
+    PyObject_GC_UnTrack(instance.ptr());
+    return instance;
+  }
+
+ private:
+  PyTypeObject* type_;
+  std::vector<py::object> slots_;
+};
+
+py::tuple used(const Snapshot& s, const py::type& backend, long long id, const std::string& space,
+               const std::string& name, const std::optional<std::string>& node) {
+  const ClusterId viewer = require_member(*s.state, id);
+  const auto service = service_id(s, space, name);
+  if (!service) return py::tuple();
+  std::vector<BackendView> views;
+  {
+    const py::gil_scoped_release release;
+    views = Reader(s.state, *s.mesh).used(viewer, *service, node_id(s, node));
+  }
+  const Interner& strings = s.mesh->shared().strings;
+  const SlottedClass maker(
+      backend, {"cluster", "address", "port", "port_names", "protocol", "state", "weight", "nodes"});
+  std::map<ClusterId, py::str> clusters;
+  std::map<StringId, py::tuple> port_names;
+  std::map<std::uint8_t, py::str> protocols;
+  std::map<BackendState, py::str> states;
+  const py::tuple everywhere;
+  py::tuple result(views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto& [c, nodes] = views[i];
+    auto cluster = clusters.find(c.member);
+    if (cluster == clusters.end())
+      cluster = clusters.emplace(c.member, strings.text(s.state->members.find(c.member)->name)).first;
+    auto names = port_names.find(c.names);
+    if (names == port_names.end()) names = port_names.emplace(c.names, names_tuple(strings, c.names)).first;
+    auto protocol = protocols.find(c.protocol);
+    if (protocol == protocols.end())
+      protocol = protocols.emplace(c.protocol, protocol_name(c.protocol)).first;
+    auto state = states.find(c.state);
+    if (state == states.end()) state = states.emplace(c.state, state_name(c.state)).first;
+    const py::object on = nodes.empty() ? py::object(everywhere) : node_tuple(strings, nodes);
+    result[i] = maker.make({cluster->second, py::str(c.address.text()), py::int_(c.port), names->second,
+                            protocol->second, state->second, py::int_(c.weight), on});
   }
   return result;
 }
@@ -263,6 +352,11 @@ void register_snapshot(py::module_& module) {
            "(type, internal, address, port, protocol, port name, backends, in_use) each; a backend is "
            "(cluster id, address, port, protocol, port names, state, weight, nodes that have it in "
            "use, none: all).")
+      .def("used", &used, py::arg("backend"), py::arg("cluster_id"), py::arg("namespace"), py::arg("name"),
+           py::arg("node") = py::none(),
+           "The union of what the frontends have in use, as instances of the class `backend`, which has the "
+           "slots cluster, address, port, port_names, protocol, state, weight and nodes; in order of cluster "
+           "id, address, port and protocol.")
       .def("candidates", &candidates, py::arg("cluster_id"), py::arg("namespace"), py::arg("name"),
            py::arg("node") = py::none(),
            "(frontend or -1, backend, rule, detail) for every backend of every member.")

@@ -20,3 +20,7 @@ target_include_directories(_core PRIVATE cpp/bindings ${CMAKE_CURRENT_BINARY_DIR
 target_link_libraries(_core PRIVATE fleetmesh_core)
 fleetmesh_warnings(_core)
 install(TARGETS _core LIBRARY DESTINATION fleetmesh COMPONENT python)
+# `fleetmesh demo` runs one of the examples; an editable install finds them in the checkout.
+if(NOT SKBUILD_STATE STREQUAL "editable")
+  install(DIRECTORY examples/ DESTINATION fleetmesh/_examples COMPONENT python)
+endif()

@@ -108,15 +108,19 @@ Address Address::v6(const std::uint8_t* bytes) {
 }
 
 std::string Address::text() const {
-  std::array<char, 48> buffer{};
   if (family == Family::v4) {
-    const int length =
-        std::snprintf(buffer.data(), buffer.size(), "%u.%u.%u.%u", static_cast<unsigned>(low >> 24 & 255),
-                      static_cast<unsigned>(low >> 16 & 255), static_cast<unsigned>(low >> 8 & 255),
-                      static_cast<unsigned>(low & 255));
-    return {buffer.data(), static_cast<std::size_t>(length)};
+    std::string result;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      const auto byte = static_cast<unsigned>(low >> shift & 255);
+      if (byte >= 100) result += static_cast<char>('0' + byte / 100);
+      if (byte >= 10) result += static_cast<char>('0' + byte / 10 % 10);
+      result += static_cast<char>('0' + byte % 10);
+      if (shift > 0) result += '.';
+    }
+    return result;
   }
   if (high == 0 && low >> 32 == 0xffff) return "::ffff:" + v4(static_cast<std::uint32_t>(low)).text();
+  std::array<char, 8> buffer{};
   std::array<unsigned, 8> groups{};
   for (std::size_t i = 0; i < 4; ++i) {
     groups[i] = static_cast<unsigned>(high >> (48 - 16 * i) & 0xffff);

@@ -2,6 +2,7 @@
 #include "fleetmesh/merge.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -318,6 +319,36 @@ std::vector<FrontendView> Reader::frontends(ClusterId viewer, ServiceId service,
     view.backends = std::move(sorted);
   }
   return views;
+}
+
+std::vector<BackendView> Reader::used(ClusterId viewer, ServiceId service, StringId node) const {
+  const auto key = [](const BackendView& view) {
+    const Candidate& c = view.backend;
+    return std::tie(c.member, c.address, c.port, c.protocol);
+  };
+  std::vector<BackendView> all;
+  for (auto& frontend : frontends(viewer, service, node)) {
+    frontend.backends.resize(frontend.in_use);
+    std::move(frontend.backends.begin(), frontend.backends.end(), std::back_inserter(all));
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const BackendView& a, const BackendView& b) { return key(a) < key(b); });
+  std::vector<BackendView> result;
+  for (auto& view : all) {
+    if (result.empty() || key(result.back()) != key(view)) {
+      result.push_back(std::move(view));
+      continue;
+    }
+    auto& nodes = result.back().nodes;  // none: all of them, which no more can be added to
+    if (nodes.empty() || view.nodes.empty()) {
+      nodes.clear();
+      continue;
+    }
+    nodes.insert(nodes.end(), view.nodes.begin(), view.nodes.end());
+    std::sort(nodes.begin(), nodes.end());
+    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+  }
+  return result;
 }
 
 std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, StringId node) const {

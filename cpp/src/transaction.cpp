@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <stdexcept>
+#include <tuple>
 
 namespace fleetmesh {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 // its own cluster (pkg/loadbalancer/reflectors/conversions.go).
 constexpr Address kIngressDummy{Family::v4, 0, 0xC0C0C0C0};
 constexpr std::uint16_t kIngressDummyPort = 9999;
+
+constexpr std::size_t kAhead = 16;  // so many changes are fetched before the first of them is made
 
 std::uint64_t mix(std::uint64_t seed, std::uint64_t value) {
   std::uint64_t z = (seed ^ value) + 0x9E3779B97F4A7C15U;
@@ -376,35 +379,35 @@ void Transaction::replace_slice(const SliceKey& key, const SliceRows& rows) {
   settle(offer_key, before);
 }
 
-void Transaction::load(std::vector<BulkRow>& rows) {
+void Transaction::load(std::span<const BulkRow> rows) {
   require_open();
-  const auto less = [](const BulkRow& a, const BulkRow& b) { return a.key < b.key; };
-  if (!std::is_sorted(rows.begin(), rows.end(), less)) std::stable_sort(rows.begin(), rows.end(), less);
-  std::size_t fetched = 0;
+  std::vector<std::span<const BulkRow>> runs;  // of one offer each
+  const auto offer_of = [](const BulkRow& row) { return std::tuple(row.key.service, row.key.member); };
   for (std::size_t at = 0; at < rows.size();) {
-    if (at >= fetched) fetched = prefetch(rows, at);
-    std::size_t end = at;
-    while (end < rows.size() && rows[end].key.member == rows[at].key.member &&
-           rows[end].key.service == rows[at].key.service)
-      ++end;
-    load_offer({rows.data() + at, end - at});
+    std::size_t end = at + 1;
+    while (end < rows.size() && offer_of(rows[end]) == offer_of(rows[at])) ++end;
+    runs.push_back(rows.subspan(at, end - at));
     at = end;
+  }
+  // In order of keys neighbours in the maps are written one after the other.
+  std::stable_sort(runs.begin(), runs.end(),
+                   [&](const auto& a, const auto& b) { return offer_of(a.front()) < offer_of(b.front()); });
+  for (std::size_t at = 0; at < runs.size(); ++at) {
+    if (at % kAhead == 0) prefetch(std::span(runs).subspan(at, std::min(kAhead, runs.size() - at)));
+    load_offer(runs[at]);
   }
 }
 
-// A large mesh doesn't fit into the cache, and changes are spread all over it. Returns how far it got.
-std::size_t Transaction::prefetch(const std::vector<BulkRow>& rows, std::size_t from) const {
-  constexpr std::size_t kAhead = 16;
+// A large mesh doesn't fit into the cache, and changes are spread all over it.
+void Transaction::prefetch(std::span<const std::span<const BulkRow>> runs) const {
   std::array<RowKey, kAhead> row_keys;
   std::array<OfferKey, kAhead> offer_keys;
-  const std::size_t count = std::min(kAhead, rows.size() - from);
-  for (std::size_t i = 0; i < count; ++i) {
-    row_keys[i] = rows[from + i].key;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    row_keys[i] = runs[i].front().key;
     offer_keys[i] = {row_keys[i].member, row_keys[i].service};
   }
-  state_.rows.prefetch(row_keys, count);
-  state_.offers.prefetch(offer_keys, count);
-  return from + count;
+  state_.rows.prefetch(row_keys, runs.size());
+  state_.offers.prefetch(offer_keys, runs.size());
 }
 
 void Transaction::load_offer(std::span<const BulkRow> rows) {

@@ -135,6 +135,17 @@ class Snapshot:
     def spec(
         self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
     ) -> ServiceSpec | None: ...
+    def used(
+        self,
+        backend: type,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        name: str,
+        node: str | None = None,
+    ) -> tuple:
+        """
+        The union of what the frontends have in use, as instances of the class `backend`, which has the slots cluster, address, port, port_names, protocol, state, weight and nodes; in order of cluster id, address, port and protocol.
+        """
     @property
     def generation(self) -> int: ...
 
@@ -203,6 +214,12 @@ class Transaction:
         name: str,
         spec: ServiceSpec,
     ) -> None: ...
+    def set_service_in(
+        self, cluster_ids: numpy.ndarray, namespace: str, name: str, spec: ServiceSpec
+    ) -> None:
+        """
+        The same Service in many members, kept once.
+        """
     def set_slice(
         self,
         cluster_id: typing.SupportsInt | typing.SupportsIndex,

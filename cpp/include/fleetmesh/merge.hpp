@@ -100,6 +100,8 @@ class Reader {
 
   // `node` 0: the union over the viewer's nodes. Empty where the viewer has no such Service.
   std::vector<FrontendView> frontends(ClusterId viewer, ServiceId service, StringId node) const;
+  // The union of what the viewer's frontends have in use, in order of cluster id, address, port, protocol.
+  std::vector<BackendView> used(ClusterId viewer, ServiceId service, StringId node) const;
   std::vector<Verdict> verdicts(ClusterId viewer, ServiceId service, StringId node) const;
   // What the member's record of the service holds; false if it has none.
   bool record(ClusterId member, ServiceId service, std::vector<RecordEntry>& entries) const;

@@ -57,9 +57,9 @@ class Transaction {
                  std::uint16_t weight);
   void remove_slice(ClusterId member, std::string_view space, std::string_view service,
                     std::string_view slice);
-  // Upserts and removes single backends; `rows` is put into key order first. Their slice is 0, which no
-  // slice of an object can be; it counts as older than all others.
-  void load(std::vector<BulkRow>& rows);
+  // Upserts and removes single backends; of two rows with one key the later counts. Their slice is 0, which
+  // no slice of an object can be; it is older than all others.
+  void load(std::span<const BulkRow> rows);
 
   Delta commit();
 
@@ -76,7 +76,7 @@ class Transaction {
   SliceRows slice_rows(const SliceKey& key, const std::vector<EndpointFacts>& endpoints,
                        const std::vector<PortFacts>& ports, std::uint16_t weight) const;
   void replace_slice(const SliceKey& key, const SliceRows& rows);
-  std::size_t prefetch(const std::vector<BulkRow>& rows, std::size_t from) const;
+  void prefetch(std::span<const std::span<const BulkRow>> runs) const;
   void load_offer(std::span<const BulkRow> rows);
   void put_spec(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec);
   void claim(ClusterId member, ServiceId service, const ServiceSpec* before, const ServiceSpec* after);

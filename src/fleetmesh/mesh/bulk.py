@@ -18,7 +18,6 @@ from fleetmesh.services.frontends import compile_service
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fleetmesh._core import ServiceSpec
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Name
@@ -59,16 +58,19 @@ def _declare(
 ) -> None:
     """Services of which a member has a row, compiled once for all that would compile it alike."""
     index, cluster = (np.asarray(column, np.uint64) for column in (columns.service, columns.cluster))
-    compiled: dict[tuple[int, bool, bool], ServiceSpec] = {}
-    for pair in np.unique(index << np.uint64(16) | cluster).tolist():
-        at, number = pair >> 16, pair & 0xFFFF
-        if at not in declared:
-            continue
-        said, member = declared[at], members[number]
-        key = (at, namespace_global(member, said.namespace), member.settings.enable_ipv6)
-        if key not in compiled:
-            compiled[key] = compile_service(said, namespace_global=key[1], enable_ipv6=key[2]).to_core()
-        change.core.set_service(number, said.namespace, said.name, compiled[key])
+    pairs = np.unique(index << np.uint64(16) | cluster)
+    owners = (pairs >> np.uint64(16)).astype(np.int64)
+    numbers = (pairs & np.uint64(0xFFFF)).astype(np.uint16)
+    for at, said in declared.items():
+        first, last = np.searchsorted(owners, (at, at + 1))
+        alike: dict[tuple[bool, bool], list[int]] = {}
+        for number in numbers[first:last].tolist():
+            member = members[number]
+            key = (namespace_global(member, said.namespace), member.settings.enable_ipv6)
+            alike.setdefault(key, []).append(number)
+        for (is_global, enable_ipv6), ids in alike.items():
+            spec = compile_service(said, namespace_global=is_global, enable_ipv6=enable_ipv6).to_core()
+            change.core.set_service_in(np.array(ids, np.uint16), said.namespace, said.name, spec)
 
 
 def set_aside(change: Change, member: Member) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from fleetmesh.records import PROTOCOL_NAMES
-from fleetmesh.services.global_service import Backend, Frontend, frontends_of, used_backends
+from fleetmesh.services.global_service import Backend, Frontend, backends_of, frontends_of
 from fleetmesh.services.words import FRONTEND_TYPES
 from fleetmesh.services.workloads import ZONE
 
@@ -197,10 +197,15 @@ class _Side:
         key = None if spec is None else self._class(number, name, spec)
         if key is None or spec is None:
             frontends = frontends_of(self.view, number, None, *name)
-            return _answer(frontends), frozenset(_place(each) for each in frontends)
+            return self._answer(number, name, frontends), frozenset(_place(each) for each in frontends)
         if key not in self.answers:
-            self.answers[key] = _answer(frontends_of(self.view, number, None, *name))
+            frontends = frontends_of(self.view, number, None, *name)
+            self.answers[key] = self._answer(number, name, frontends)
         return self.answers[key], frozenset(_declared_places(spec))
+
+    def _answer(self, number: int, name: Name, frontends: tuple[Frontend, ...]) -> _Answer:
+        used = backends_of(self.view, number, None, *name)
+        return _Answer(used, MappingProxyType(_share(frontends)))
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
         """
@@ -343,10 +348,6 @@ def _row(
         frontends_in=tuple(sorted(places_after - places_before)),
         frontends_out=tuple(sorted(places_before - places_after)),
     )
-
-
-def _answer(frontends: tuple[Frontend, ...]) -> _Answer:
-    return _Answer(used_backends(frontends), MappingProxyType(_share(frontends)))
 
 
 def _share(frontends: Iterable[Frontend]) -> dict[str, float]:

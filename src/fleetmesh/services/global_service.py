@@ -4,7 +4,6 @@ A global service: Services of one namespace and name in several clusters, with m
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -157,35 +156,13 @@ def frontends_of(
     )
 
 
-def used_backends(frontends: Iterable[Frontend]) -> tuple[Backend, ...]:
-    """
-    The union of what the frontends have in use, sorted by cluster, address, port and protocol.
-
-    A backend that one frontend has on some nodes and another on all counts as used by all.
-    """
-    found: dict[Backend, set[str] | None] = {}
-    for frontend in frontends:
-        for backend in frontend.backends[: frontend.in_use]:
-            key = attrs.evolve(backend, nodes=()) if backend.nodes else backend
-            known = found.get(key, set())
-            found[key] = None if known is None or not backend.nodes else known | set(backend.nodes)
-    return tuple(
-        attrs.evolve(backend, nodes=tuple(sorted(nodes))) if (nodes := found[backend]) else backend
-        for backend in sorted(found, key=_place)
-    )
-
-
-def _place(backend: Backend) -> tuple[str, bool, bytes, int, str, int]:
-    is_v6 = ":" in backend.address
-    packed = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, backend.address)
-    return (
-        backend.cluster,
-        is_v6,
-        packed,
-        backend.port,
-        backend.protocol,
-        STATES.index(backend.state),
-    )
+def backends_of(
+    view: Viewpoint, number: int, node: str | None, namespace: str, name: str
+) -> tuple[Backend, ...]:
+    """The union of what a viewer's frontends have in use, in order of cluster id, address and port."""
+    if number in view.failed:
+        return ()
+    return view.snapshot.used(Backend, number, namespace, name, node)
 
 
 @attrs.frozen
@@ -228,13 +205,15 @@ class GlobalService:
 
     def backends(self, seen_from: str) -> tuple[Backend, ...]:
         """
-        What takes the viewer's new connections: the union over its frontends, sorted by cluster, address,
+        What takes the viewer's new connections: the union over its frontends, sorted by cluster id, address,
         port and protocol. Empty where the viewer has no such Service.
 
         Raises:
             NotFoundError: There is no such member.
         """
-        return used_backends(self.frontends(seen_from))
+        view = self._source.viewpoint()
+        number, node = viewer(view.names, seen_from)
+        return backends_of(view, number, node, self.namespace, self.name)
 
     def explain(self, seen_from: str) -> Explanation:
         """
