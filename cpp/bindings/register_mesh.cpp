@@ -2,6 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <array>
 #include <map>
@@ -186,7 +187,8 @@ void register_mesh(py::module_& module) {
               entries = entries_of(d.delta, *d.mesh);
             }
             std::map<std::array<std::uint64_t, 8>, py::tuple> viewers;  // few sets are different
-            py::list result(entries.size());
+            py::typing::List<py::typing::Tuple<py::str, py::str, py::typing::Tuple<py::int_, py::ellipsis>>>
+                result(entries.size());
             for (std::size_t i = 0; i < entries.size(); ++i) {
               const auto [at, fresh] = viewers.try_emplace(entries[i].viewers.words());
               if (fresh) at->second = py::tuple(py::cast(entries[i].viewers.list()));

@@ -1,6 +1,7 @@
 // Questions about one state.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <algorithm>
 #include <map>
@@ -21,6 +22,16 @@ ClusterId require_member(const State& state, long long id) {
 
 namespace {
 
+using Texts = py::typing::Tuple<py::str, py::ellipsis>;
+using BackendTuple =
+    py::typing::Tuple<py::int_, py::str, py::int_, py::int_, Texts, py::int_, py::int_, Texts>;
+using FrontendTuple = py::typing::Tuple<py::int_, py::bool_, py::str, py::int_, py::int_, py::str,
+                                        py::typing::List<BackendTuple>, py::int_>;
+using VerdictTuple = py::typing::Tuple<py::int_, BackendTuple, py::str, py::str>;
+using PortTuple = py::typing::Tuple<py::str, py::int_, py::int_>;
+using RecordTuple = py::typing::Tuple<py::str, py::str, py::str, Texts, py::typing::List<PortTuple>>;
+using RowTuple = py::typing::Tuple<py::str, py::str, py::int_, py::int_, Texts, py::int_, py::int_, py::str,
+                                   py::str, py::str>;
 using Names = std::vector<std::pair<std::string, std::string>>;
 
 std::optional<ServiceId> service_id(const Snapshot& s, const std::string& space, const std::string& name) {
@@ -102,10 +113,10 @@ std::vector<std::size_t> reading_order(const std::vector<FrontendView>& views) {
   return order;
 }
 
-py::list frontends(const Snapshot& s, long long id, const std::string& space, const std::string& name,
-                   const std::optional<std::string>& node) {
+py::typing::List<FrontendTuple> frontends(const Snapshot& s, long long id, const std::string& space,
+                                          const std::string& name, const std::optional<std::string>& node) {
   const ClusterId viewer = require_member(*s.state, id);
-  py::list result;
+  py::typing::List<FrontendTuple> result;
   const auto service = service_id(s, space, name);
   if (!service) return result;
   std::vector<FrontendView> views;
@@ -126,10 +137,10 @@ py::list frontends(const Snapshot& s, long long id, const std::string& space, co
   return result;
 }
 
-py::list candidates(const Snapshot& s, long long id, const std::string& space, const std::string& name,
-                    const std::optional<std::string>& node) {
+py::typing::List<VerdictTuple> candidates(const Snapshot& s, long long id, const std::string& space,
+                                          const std::string& name, const std::optional<std::string>& node) {
   const ClusterId viewer = require_member(*s.state, id);
-  py::list result;
+  py::typing::List<VerdictTuple> result;
   const auto service = service_id(s, space, name);
   if (!service) return result;
   std::vector<Verdict> verdicts;
@@ -183,11 +194,12 @@ class SlottedClass {
   std::vector<py::object> slots_;
 };
 
-py::tuple used(const Snapshot& s, const py::type& backend, long long id, const std::string& space,
-               const std::string& name, const std::optional<std::string>& node) {
+py::typing::Tuple<py::object, py::ellipsis> used(const Snapshot& s, const py::type& backend, long long id,
+                                                 const std::string& space, const std::string& name,
+                                                 const std::optional<std::string>& node) {
   const ClusterId viewer = require_member(*s.state, id);
   const auto service = service_id(s, space, name);
-  if (!service) return py::tuple();
+  if (!service) return {};
   std::vector<BackendView> views;
   {
     const py::gil_scoped_release release;
@@ -201,7 +213,7 @@ py::tuple used(const Snapshot& s, const py::type& backend, long long id, const s
   std::map<std::uint8_t, py::str> protocols;
   std::map<BackendState, py::str> states;
   const py::tuple everywhere;
-  py::tuple result(views.size());
+  py::typing::Tuple<py::object, py::ellipsis> result(views.size());
   for (std::size_t i = 0; i < views.size(); ++i) {
     const auto& [c, nodes] = views[i];
     auto cluster = clusters.find(c.member);
@@ -221,14 +233,14 @@ py::tuple used(const Snapshot& s, const py::type& backend, long long id, const s
   return result;
 }
 
-std::optional<py::list> record(const Snapshot& s, long long id, const std::string& space,
-                               const std::string& name) {
+std::optional<py::typing::List<RecordTuple>> record(const Snapshot& s, long long id, const std::string& space,
+                                                    const std::string& name) {
   const ClusterId member = require_member(*s.state, id);
   const auto service = service_id(s, space, name);
   std::vector<RecordEntry> entries;
   if (!service || !Reader(s.state, *s.mesh).record(member, *service, entries)) return std::nullopt;
   const Interner& strings = s.mesh->shared().strings;
-  py::list result;
+  py::typing::List<RecordTuple> result;
   for (const auto& entry : entries) {
     std::vector<std::tuple<std::string, int, int>> ports;
     for (std::size_t i = 0; i < entry.ports.size(); ++i) {
@@ -246,9 +258,10 @@ std::optional<py::list> record(const Snapshot& s, long long id, const std::strin
   return result;
 }
 
-py::list own_backends(const Snapshot& s, long long id, const std::string& space, const std::string& name) {
+py::typing::List<RowTuple> own_backends(const Snapshot& s, long long id, const std::string& space,
+                                        const std::string& name) {
   const ClusterId member = require_member(*s.state, id);
-  py::list result;
+  py::typing::List<RowTuple> result;
   const auto service = service_id(s, space, name);
   if (!service) return result;
   const Interner& strings = s.mesh->shared().strings;

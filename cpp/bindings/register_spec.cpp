@@ -1,5 +1,4 @@
 // What one member's Service says.
-#include <pybind11/operators.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -131,7 +130,13 @@ void register_spec(py::module_& module) {
       .def_readonly("exposed_on", &SpecArguments::exposed_on)
       .def_readonly("record_digest", &SpecArguments::record_digest)
       .def_readonly("created", &SpecArguments::created)
-      .def(py::self == py::self);
+      .def("__hash__",
+           [](const SpecArguments& spec) {
+             return py::hash(py::make_tuple(spec.is_global, spec.affinity, spec.record_digest));
+           })
+      .def("__eq__", [](const SpecArguments& spec, const py::object& other) {
+        return py::isinstance<SpecArguments>(other) && spec == other.cast<const SpecArguments&>();
+      });
 }
 
 }  // namespace fleetmesh::bindings

@@ -13,9 +13,8 @@ class ServiceSpec:
     """
     What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere.
     """
-
-    __hash__: typing.ClassVar[None] = None
-    def __eq__(self, arg0: ServiceSpec) -> bool: ...
+    def __eq__(self, arg0: typing.Any) -> bool: ...
+    def __hash__(self) -> int: ...
     def __init__(
         self,
         *,
@@ -81,7 +80,7 @@ class Snapshot:
     """
     def backends(
         self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
-    ) -> list:
+    ) -> list[tuple[str, str, int, int, tuple[str, ...], int, int, str, str, str]]:
         """
         Own rows: (slice, address, port, protocol, names, state, weight, node, zone, hostname).
         """
@@ -91,7 +90,7 @@ class Snapshot:
         namespace: str,
         name: str,
         node: str | None = None,
-    ) -> list:
+    ) -> list[tuple[int, tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]], str, str]]:
         """
         (frontend or -1, backend, rule, detail) for every backend of every member.
         """
@@ -113,7 +112,18 @@ class Snapshot:
         namespace: str,
         name: str,
         node: str | None = None,
-    ) -> list:
+    ) -> list[
+        tuple[
+            int,
+            bool,
+            str,
+            int,
+            int,
+            str,
+            list[tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]]],
+            int,
+        ]
+    ]:
         """
         (type, internal, address, port, protocol, port name, backends, in_use) each; a backend is (cluster id, address, port, protocol, port names, state, weight, nodes that have it in use, none: all).
         """
@@ -124,7 +134,7 @@ class Snapshot:
         """
     def record(
         self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, name: str
-    ) -> list | None:
+    ) -> list[tuple[str, str, str, tuple[str, ...], list[tuple[str, int, int]]]] | None:
         """
         (address, hostname, zone, zones of hints, ports) each; None without a record.
         """
@@ -142,7 +152,7 @@ class Snapshot:
         namespace: str,
         name: str,
         node: str | None = None,
-    ) -> tuple:
+    ) -> tuple[typing.Any, ...]:
         """
         The union of what the frontends have in use, as instances of the class `backend`, which has the slots cluster, address, port, port_names, protocol, state, weight and nodes; in order of cluster id, address, port and protocol.
         """
@@ -158,7 +168,7 @@ class Delta:
     @property
     def old(self) -> int: ...
     @property
-    def services(self) -> list:
+    def services(self) -> list[tuple[str, str, tuple[int, ...]]]:
         """
         One (namespace, name, cluster ids of the viewers) for each class of viewers of a service whose answer may have changed.
         """

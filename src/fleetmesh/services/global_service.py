@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import attrs
 
@@ -162,7 +162,7 @@ def backends_of(
     """The union of what a viewer's frontends have in use, in order of cluster id, address and port."""
     if number in view.failed:
         return ()
-    return view.snapshot.used(Backend, number, namespace, name, node)
+    return cast("tuple[Backend, ...]", view.snapshot.used(Backend, number, namespace, name, node))
 
 
 @attrs.frozen
