@@ -78,7 +78,8 @@ bench: develop  ## benchmarks of the core and of the package
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
 	cmake --build --preset release
 	@for program in $(patsubst cpp/bench/%.cpp,build/release/%,$(wildcard cpp/bench/*.cpp)); do $$program || exit 1; done
-	@for program in $(wildcard benchmarks/*.py); do $(BIN)/python $$program || exit 1; done
+	$(BIN)/python -m pytest -q -n 0 benchmarks
+	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
 
 stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
 	$(BIN)/python scripts/generate_stubs.py --write
@@ -102,7 +103,7 @@ $(STAMPS)/venv:
 	touch $@
 
 # What a user does: a plain install with nothing of a developer's.
-$(STAMPS)/user: pyproject.toml constraints.txt CMakeLists.txt $(CORE_SOURCES) $(shell find src -name '*.py') | $(STAMPS)/venv
+$(STAMPS)/user: pyproject.toml constraints.txt CMakeLists.txt $(CORE_SOURCES) $(shell find src -name '*.py') $(shell find examples -type f) | $(STAMPS)/venv
 	$(PIP) install -c constraints.txt '.[cli]'
 	touch $@
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-HOW_TO_INSTALL = "fleetmesh: the command line needs {missing}; install it with: pip install 'fleetmesh[cli]'"
+HOW_TO_INSTALL = "the command line needs {missing}; install it with: pip install 'fleetmesh[cli]'"
 
 
 def main() -> None:
@@ -18,10 +18,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit(_without("click"))
+        print(f"fleetmesh: {HOW_TO_INSTALL.format(missing='click')}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(app.main(prog_name="fleetmesh", standalone_mode=False))
-
-
-def _without(missing: str) -> int:
-    print(HOW_TO_INSTALL.format(missing=missing), file=sys.stderr)
-    return 2

@@ -90,41 +90,41 @@ class App(click.Group):
             return exits.WRONG_USE
         except click.Abort:
             return exits.INTERRUPTED
-        except (click.ClickException, FleetmeshError, OSError, ModuleNotFoundError) as error:
+        except Exception as error:  # noqa: BLE001 - what isn't known is told as a defect
             if debug:
                 traceback.print_exc()
-            click.echo(f"fleetmesh: {_in_one_line(error)}", err=True)
-            return _code(error)
-        except Exception as error:  # noqa: BLE001 - a defect, told as such
-            if debug:
-                traceback.print_exc()
-            kind = type(error).__name__
-            click.echo(
-                f"fleetmesh: defect: {kind}: {_in_one_line(error)}; --debug shows the traceback", err=True
-            )
-            return exits.DEFECT
+            line, code = told(error)
+            click.echo(f"fleetmesh: {line}", err=True)
+            return code
         return result if isinstance(result, int) else exits.DONE
 
 
-def _in_one_line(error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in ("click", "rich"):
-        return HOW_TO_INSTALL.format(missing=error.name).removeprefix("fleetmesh: ")
-    if isinstance(error, click.UsageError):
-        hint = f"; see {error.ctx.command_path} --help" if error.ctx is not None else ""
-        return " ".join(error.format_message().split()).rstrip(".") + hint
-    if isinstance(error, click.ClickException):
-        return " ".join(error.format_message().split())
-    if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror.lower()}"
-    return " ".join(str(error).split())
+def told(error: Exception) -> tuple[str, int]:
+    """
+    An error in one line, and the exit code for it.
+    """
+    match error:
+        case click.UsageError():
+            hint = f"; see {error.ctx.command_path} --help" if error.ctx is not None else ""
+            return _one_line(error.format_message()).rstrip(".") + hint, exits.WRONG_USE
+        case click.ClickException():
+            return _one_line(error.format_message()), exits.WRONG_USE
+        case FleetmeshError():
+            return _one_line(error), exits.WRONG_USE
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            said = place + (error.strerror.lower() if error.strerror else _one_line(error))
+            # A path that was given and can't be read is wrong use; anything else is out of the user's hands.
+            wrong = bool(error.filename) or isinstance(error, FileNotFoundError)
+            return said, exits.WRONG_USE if wrong else exits.OUTSIDE
+        case ModuleNotFoundError() if (error.name or "").partition(".")[0] == "rich":
+            return HOW_TO_INSTALL.format(missing="rich"), exits.WRONG_USE
+    said = f"defect: {type(error).__name__}: {_one_line(error)}; --debug shows the traceback"
+    return said, exits.DEFECT
 
 
-def _code(error: BaseException) -> int:
-    if isinstance(error, OSError):
-        # A path that was given and can't be read is wrong use; anything else is outside of our hands.
-        return exits.WRONG_USE if error.filename or isinstance(error, FileNotFoundError) else exits.OUTSIDE
-    return exits.WRONG_USE
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 @click.command(cls=App, name="fleetmesh", context_settings={"help_option_names": ["-h", "--help"]})

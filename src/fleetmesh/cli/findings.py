@@ -84,10 +84,12 @@ def draw_one(paper: Paper, found: dict[str, Any], mark: str = "") -> None:
     """
     A finding, with where it was read and what to do about it.
     """
-    sentence = f"{found['subject']}: {found['message']} ({found['code']})"
+    # A message about a file begins with the file's name itself.
+    subject = "" if found["message"].startswith(found["subject"]) else f"{found['subject']}: "
+    sentence = f"{subject}{found['message']} ({found['code']})"
     paper.item(f"{mark or found['severity']:{_MARK}}", sentence, style=found["severity"])
     where = found["where"]
-    if where is not None:
-        paper.line(f"at {where['file']}:{where['line']}", indent=_MARK + 2)
+    if where is not None and f"{where['file']}:{where['line']}" not in found["message"]:
+        paper.verbatim(f"at {where['file']}:{where['line']}", indent=_MARK + 2)
     if found["fix"] and found["severity"] != "info":
         paper.line(f"fix: {found['fix']}", indent=_MARK + 2)

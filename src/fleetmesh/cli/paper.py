@@ -67,6 +67,12 @@ class Paper:
         """
         self._console.print(Padding(Text(text, style=_STYLES.get(style, style)), (0, 0, 0, indent)))
 
+    def verbatim(self, text: str, *, indent: int = 0) -> None:
+        """
+        A line that is never broken, such as a path to be copied.
+        """
+        self._sheet.write(f"{' ' * indent}{text}\n")
+
     def item(self, mark: str, text: str, *, indent: int = 0, style: str = "") -> None:
         """
         A sentence that hangs on a mark or word.

@@ -122,7 +122,7 @@ def _rows(service: dict[str, Any], members: Sequence[str]) -> Iterator[tuple[str
 
 def _said(view: dict[str, Any]) -> str:
     if view["kind"] == "headless":
-        return "headless: addresses from DNS"
+        return "headless, from DNS"
     if view["kind"] == "external-name":
-        return "external name: an alias in DNS"
+        return "external name, from DNS"
     return numbers(view["clusters"]) or "none"

@@ -79,8 +79,8 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         "pairs": "pairs of them hear each other",
         "hub": f"{data['topology']['hub']} is the hub",
     }
-    who = topology[data["topology"]["kind"]]
-    paper.title(f"Mesh {data['mesh']}: {counted(len(members), 'cluster')}, {who}, mode {data['mode']}")
+    who = f", {topology[data['topology']['kind']]}" if len(members) > 1 else ""
+    paper.title(f"Mesh {data['mesh']}: {counted(len(members), 'cluster')}{who}, mode {data['mode']}")
     paper.blank()
     names = [member["name"] for member in members]
     paper.table(

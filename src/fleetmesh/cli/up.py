@@ -59,7 +59,7 @@ def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
                 time.sleep(INTERVAL)
                 update = watcher.poll()
                 if update is not None:
-                    heard = _tell(watcher.mesh, update, form)
+                    heard = _tell(watcher, update, form)
     except Stopped:
         pass
     return exits.DONE
@@ -102,11 +102,11 @@ def draw_state(paper: Paper, data: plain.Plain) -> None:
     services.draw(paper, {**data, "members": [member["name"] for member in data["members"]]})
 
 
-def _tell(mesh: Mesh, update: Update, form: Format) -> bool:
-    data = change(mesh, update)
+def _tell(watcher: DirectoryWatcher, update: Update, form: Format) -> bool:
+    data = change(watcher.mesh, update)
     if not data["rows"] and not data["new_findings"] and not data["settled_findings"] and form == "table":
         return True
-    return emit(form, data, lambda paper: draw_change(paper, data), stream=True)
+    return emit(form, data, lambda paper: draw_change(paper, data, watcher.path), stream=True)
 
 
 def change(mesh: Mesh, update: Update) -> plain.Plain:
@@ -125,13 +125,14 @@ def change(mesh: Mesh, update: Update) -> plain.Plain:
     }
 
 
-def draw_change(paper: Paper, data: plain.Plain) -> None:
+def draw_change(paper: Paper, data: plain.Plain, root: Path) -> None:
     """
-    When, which files, and what moved.
+    When, which files of the followed folder, and what moved.
     """
+    paths = [Path(file) for file in data["files"] if Path(file) != root]
     at = datetime.fromisoformat(data["time"]).astimezone()
     paper.blank()
-    files = [Path(file).name for file in data["files"]]
+    files = [str(path.relative_to(root)) if path.is_relative_to(root) else path.name for path in paths]
     paper.title(f"{at:%H:%M:%S}  {cell(files[:4], len(files), 60)}")
     compare.draw_rows(paper, data["rows"], data["members"])
     compare.draw_findings(paper, data)

@@ -65,9 +65,7 @@ class AffinityType(click.ParamType[Target]):
         head, at, cluster = str(value).partition("@")
         service, equals, affinity = head.partition("=")
         if not equals or affinity not in AFFINITIES:
-            fail(
-                f"{value!r} has no affinity; write shop/cart=local, =remote or =none, before any @CLUSTER"
-            )
+            fail(f"{value!r} has no affinity; write shop/cart=local, =remote or =none, before any @CLUSTER")
         return attrs.evolve(_target(f"{service}{at}{cluster}", fail), affinity=affinity)
 
 

@@ -1,0 +1,243 @@
+"""
+`fleetmesh up` in a process of its own: it follows files, keeps what it has, and ends when asked to.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import yaml
+
+from command_line import EXAMPLES, PROGRAM, run
+
+PATIENCE = 30  # seconds that a test waits for a line; none of them measures time
+
+
+class Running:
+    """
+    A running `up` whose lines are read as they come.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*PROGRAM, "up", str(folder), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    def _read(self, output: IO[str]) -> None:
+        for line in output:
+            self._lines.put(line)
+
+    def line(self) -> str:
+        """
+        The next line.
+        """
+        return self._lines.get(timeout=PATIENCE)
+
+    def lines_until(self, words: str) -> str:
+        """
+        All lines up to the one that has the words.
+        """
+        found = ""
+        while words not in found:
+            found += self.line()
+        return found
+
+    def event(self) -> Any:
+        """
+        The next line, which is JSON.
+        """
+        return json.loads(self.line())
+
+    def change(self, **wanted: str) -> Any:
+        """
+        The change that moves a service or brings or settles a finding. A look may see half of what a test does.
+        """
+        ((key, value),) = wanted.items()
+        field = "name" if key == "rows" else "code"
+        while True:
+            event = self.event()
+            if any(each[field] == value for each in event[key]):
+                return event
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[Running]:
+    """
+    `up`, until the end of the block.
+    """
+    up = Running(folder, *arguments)
+    try:
+        yield up
+    finally:
+        up.process.kill()
+        up.process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLES / "shop", tmp_path / "shop"))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """
+    Change a file as editors do: written beside its place and renamed into it.
+    """
+    text = file.read_text()
+    assert old in text
+    beside = file.with_suffix(".new")
+    beside.write_text(text.replace(old, new))
+    beside.rename(file)
+
+
+def test_the_first_line_is_the_state(shop: Path) -> None:
+    with running(shop, "-o", "json") as up:
+        state = up.event()
+
+    assert state["event"] == "state"
+    assert [each["name"] for each in state["members"]] == ["east", "west", "north"]
+    assert len(state["services"]) == 6
+
+
+def test_a_change_of_a_file_says_what_it_moves_for_whom(shop: Path) -> None:
+    with running(shop, "-o", "json") as up:
+        up.event()
+        edit(shop / "west" / "checkout.yaml", "replicas: 3", "replicas: 5")
+        change = up.change(rows="checkout")
+
+    assert set(change) == {
+        "event",
+        "time",
+        "generation",
+        "files",
+        "members",
+        "rows",
+        "new_findings",
+        "settled_findings",
+    }
+    assert change["event"] == "change"
+    assert change["files"] == [str(shop / "west" / "checkout.yaml")]
+    assert [row["viewer"] for row in change["rows"]] == ["east", "west", "north"]
+    assert {row["name"] for row in change["rows"]} == {"checkout"}
+    assert [len(row["backends_in"]) for row in change["rows"]] == [2, 2, 2]
+    assert change["rows"][0]["share_after"] == pytest.approx({"east": 0.3, "north": 0.2, "west": 0.5})
+
+
+def test_a_change_is_told_in_words(shop: Path) -> None:
+    with running(shop) as up:
+        up.lines_until("shop/storefront")
+        edit(shop / "west" / "checkout.yaml", "replicas: 3", "replicas: 0")
+        told = up.lines_until("1 service moved, seen from 3 clusters.")
+
+    assert "west/checkout.yaml" in told
+    assert "-3 west" in told
+
+
+def test_a_file_that_comes_and_goes_brings_and_takes_its_pods(shop: Path) -> None:
+    file = shop / "west" / "cart.yaml"
+    text = file.read_text()
+    with running(shop, "-o", "json") as up:
+        up.event()
+        file.unlink()
+        gone = up.change(rows="cart")
+        file.write_text(text)
+        back = up.change(rows="cart")
+
+    assert [(row["viewer"], set(row["share_after"])) for row in gone["rows"]] == [("west", {"east", "north"})]
+    assert [(row["viewer"], set(row["share_after"])) for row in back["rows"]] == [("west", {"west"})]
+
+
+def test_a_half_written_file_keeps_what_it_gave_and_is_a_finding(shop: Path) -> None:
+    file = shop / "east" / "checkout.yaml"
+    text = file.read_text()
+    with running(shop, "-o", "json") as up:
+        up.event()
+        file.write_text(text[: text.index("containers:")] + "containers: [\n")
+        broken = up.change(new_findings="manifest-problem")
+        file.write_text(text)
+        mended = up.change(settled_findings="manifest-problem")
+
+    assert broken["rows"] == []
+    assert mended["rows"] == []
+
+
+@pytest.mark.parametrize("gone", [".", "west"])
+def test_a_folder_that_vanishes_keeps_what_it_gave_and_is_a_finding(shop: Path, gone: str) -> None:
+    folder, aside = shop / gone, shop.parent / "aside"
+    with running(shop, "-o", "json") as up:
+        up.event()
+        folder.rename(aside)
+        lost = up.change(new_findings="source-missing")
+        aside.rename(folder)
+        back = up.change(settled_findings="source-missing")
+
+    assert lost["rows"] == []
+    assert back["rows"] == []
+
+
+def test_a_cluster_joins_with_an_entry_of_the_fleet_file(shop: Path) -> None:
+    shutil.copytree(shop / "north", shop / "south")
+    with running(shop, "-o", "json") as up:
+        up.event()
+        edit(
+            shop / "fleet.yaml",
+            "- name: north",
+            "- {name: south, id: 4, podCIDRs: [10.4.0.0/16]}\n- name: north",
+        )
+        change = up.change(rows="checkout")
+
+    assert change["members"] == ["east", "west", "north", "south"]
+
+
+@pytest.mark.parametrize("form", ["table", "json", "yaml"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(shop: Path, number: signal.Signals, form: str) -> None:
+    with running(shop, "-o", form) as up:
+        up.line()
+        up.process.send_signal(number)
+
+        assert up.process.wait(timeout=PATIENCE) == 0
+        assert up.process.stderr is not None
+        assert up.process.stderr.read() == ""
+
+
+def test_a_signal_ends_it_while_its_folder_is_gone(shop: Path) -> None:
+    with running(shop, "-o", "json") as up:
+        up.event()
+        shutil.rmtree(shop)
+        up.change(new_findings="source-missing")
+        up.process.terminate()
+
+        assert up.process.wait(timeout=PATIENCE) == 0
+
+
+def test_yaml_is_one_document_each(shop: Path) -> None:
+    with running(shop, "-o", "yaml") as up:
+        up.lines_until("storefront")
+        edit(shop / "west" / "checkout.yaml", "replicas: 3", "replicas: 5")
+        text = up.lines_until("settled_findings:")
+
+    assert yaml.safe_load(text[text.index("---\n") :])["event"] == "change"
+
+
+def test_once_prints_the_state_and_ends(shop: Path) -> None:
+    result = run("up", str(shop), "--once", "-o", "json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["event"] == "state"
+    assert result.stdout.count("\n") == 1
