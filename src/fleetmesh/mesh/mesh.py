@@ -383,10 +383,11 @@ class Mesh:
             MappingProxyType({each.cluster_id: each.name for each in self._members.values()}),
             frozenset(each.cluster_id for each in self._members.values() if each.failed),
         )
-        changed = tuple(
-            ServiceDelta(namespace, name, tuple(names[number] for number in viewers))
-            for namespace, name, viewers in delta.services
-        )
+        entries = delta.services
+        named = {
+            viewers: tuple(names[number] for number in viewers) for viewers in {each[2] for each in entries}
+        }
+        changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
         self._report.stale(changed, everything=hearing)
         return Delta(delta.old, delta.new, changed)
 
