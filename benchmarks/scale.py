@@ -15,6 +15,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fleetmesh.resources import Service, ServicePort
 BACKENDS = 8
 BATCH = 1000
 PORT = 8080
+WARM_UP = 20  # batches, after which the classes of all services are known
 
 
 @contextmanager
@@ -39,8 +41,8 @@ def timed(what: str) -> Iterator[None]:
 
 def resident() -> float:
     """Megabytes of memory in use."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def all_rows(clusters: int, services: int) -> dict[str, NDArray[Any]]:
@@ -138,6 +140,8 @@ def main() -> None:
 
     names = [(each.namespace, each.name) for each in services]
     present = set(rows["address"].tolist())
+    for _ in range(WARM_UP):
+        change(mesh, names, options.clusters, random, present)
     concerned = 0
     with timed(f"{options.batches} batches of {BATCH:,} changes"):
         began = time.process_time()
