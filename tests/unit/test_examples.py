@@ -4,15 +4,24 @@ Every example loads without an error and is served as its README says.
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import fleetmesh as fm
-from command_line import EXAMPLES
+from command_line import EXAMPLES, run
 from fleetmesh.cli.examples import examples
 
 EVERY = sorted(path.parent for path in EXAMPLES.glob("*/fleet.yaml"))
+
+BLOCK = re.compile(r"^```console\n\$ fleetmesh ([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN = [
+    (path, command, printed)
+    for path in sorted(EXAMPLES.glob("*/README.md"))
+    for command, printed in BLOCK.findall(path.read_text())
+]
 
 SERVED = {
     "shop": {
@@ -74,11 +83,26 @@ def test_an_example_loads_without_an_error_and_serves_as_it_says(folder: Path) -
 
 
 @pytest.mark.parametrize("folder", EVERY, ids=lambda path: path.name)
-def test_an_example_has_no_object_that_no_rule_reads_and_a_readme(folder: Path) -> None:
-    mesh = load(folder.name)
+def test_an_example_has_only_objects_that_some_rule_reads(folder: Path) -> None:
+    assert "unknown-kind" not in {each.code for each in load(folder.name).findings}
 
-    assert "unknown-kind" not in {each.code for each in mesh.findings}
-    assert (folder / "README.md").is_file()
+
+def test_each_readme_shows_something() -> None:
+    assert {path.parent for path, *_ in SHOWN} == set(EVERY)
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "printed"),
+    SHOWN,
+    ids=[f"{path.parent.name}: {command}" for path, command, _ in SHOWN],
+)
+def test_a_readme_shows_what_the_command_prints(
+    path: Path, command: str, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(EXAMPLES.parent)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    assert run(*shlex.split(command)).stdout == printed
 
 
 def test_in_the_shop_a_drained_cart_fails_over_and_comes_back() -> None:
