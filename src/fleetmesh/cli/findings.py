@@ -89,7 +89,8 @@ def draw_one(paper: Paper, found: dict[str, Any], mark: str = "") -> None:
     sentence = f"{subject}{found['message']} ({found['code']})"
     paper.item(f"{mark or found['severity']:{_MARK}}", sentence, style=found["severity"])
     where = found["where"]
-    if where is not None and f"{where['file']}:{where['line']}" not in found["message"]:
+    # A file that can't be read at all has no line.
+    if where is not None and where["line"] and f"{where['file']}:{where['line']}" not in found["message"]:
         paper.verbatim(f"at {where['file']}:{where['line']}", indent=_MARK + 2)
     if found["fix"] and found["severity"] != "info":
         paper.line(f"fix: {found['fix']}", indent=_MARK + 2)

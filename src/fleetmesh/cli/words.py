@@ -29,9 +29,11 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def numbers(found: Mapping[str, int]) -> str:
     """
-    How many of which cluster, such as `east 2, west 1`.
+    How many of which cluster, such as `east 2, west 1`; of many clusters the sum.
     """
-    return cell([f"{name} {number}" for name, number in _largest(found)], len(found), 48)
+    if len(found) > _MOST + 1:
+        return f"{sum(found.values())} in {len(found)} clusters"
+    return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
 def shares(found: Mapping[str, float]) -> str:
