@@ -17,7 +17,7 @@ EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" +
 EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan real bench stubs format \
+.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan property real bench stubs format \
         constraints clean
 
 help:  ## this list
@@ -66,6 +66,9 @@ asan: develop  ## C++ tests, and the Python tests that reach the core, under ASa
 
 tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 	scripts/sanitize tsan
+
+property: develop  ## the property tests on many more examples
+	FLEETMESH_EFFORT=8 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
 
 real: develop  ## tests against real servers and Cilium's own packages
 ifeq ($(REAL_TESTS),)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from doubles import core as double
 from doubles import rebuild
 from doubles.calls import ASKED, SERVICES, Call, Driver, histories
+from doubles.effort import examples
 from fleetmesh import _core
 
 MODES = pytest.mark.parametrize("strict", [False, True], ids=["cilium", "strict"])
-thorough = settings(max_examples=150, deadline=None)
+thorough = settings(max_examples=examples(40), deadline=None)
 
 
 def fast(strict: bool) -> Driver:

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from doubles.effort import examples
 from fleetmesh.labels import Selector
 from fleetmesh.resources import EndpointSlice, Service, ServicePort, read_manifests
 
@@ -103,7 +104,7 @@ NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 
 
 @given(TEXTS | st.text().map(lambda text: text + "\n"))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_text_is_read_or_told(text: str) -> None:
     read = read_manifests(text)
 
@@ -114,7 +115,9 @@ def test_any_text_is_read_or_told(text: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_bytes_of_a_file_are_read_or_told(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(data)
@@ -132,7 +135,7 @@ def test_any_line_is_a_path_that_is_read_or_told(line: str) -> None:
 
 
 @given(KINDS, VERSIONS, st.dictionaries(st.sampled_from(FIELDS), VALUES))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_structure_is_read_or_told_alike_in_yaml_and_json(
     kind: str, version: str, fields: dict[str, Any]
 ) -> None:

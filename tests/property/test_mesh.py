@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from doubles.effort import examples
 from fleetmesh.mesh import ClusterSettings, Mesh, Topology
 from fleetmesh.resources import (
     Endpoint,
@@ -110,6 +111,7 @@ def services(draw: st.DrawFn, *, strict: bool) -> Resource:
             annotations[key] = said
     headless = draw(st.sampled_from([False, False, True]))
     kind = draw(st.sampled_from(["ClusterIP", "NodePort"])) if not headless else "ClusterIP"
+    node_port = draw(st.sampled_from([0, {"web": 30080, "db": 30081, "manual": 30082}[name]]))
     external = draw(st.sampled_from([(), ("198.51.100.7",)])) if strict and not headless else ()
     return Service(
         namespace=SPACE,
@@ -118,7 +120,14 @@ def services(draw: st.DrawFn, *, strict: bool) -> Resource:
         type=kind,
         cluster_ip="None" if headless else draw(st.sampled_from(["", "", "100.64.1.9"])),
         ip_family_policy=draw(st.sampled_from(["", "PreferDualStack"])),
-        ports=(ServicePort(port=80, name="http", target_port="http" if draw(booleans) else 8080),),
+        ports=(
+            ServicePort(
+                port=80,
+                name="http",
+                target_port="http" if draw(booleans) else 8080,
+                node_port=node_port if kind == "NodePort" else 0,
+            ),
+        ),
         selector=None if name == "manual" else {"app": name},
         external_ips=external,
         internal_traffic_policy=draw(st.sampled_from(["Cluster", "Cluster", "Local"])),
@@ -249,7 +258,7 @@ def rebuilt(mesh: Mesh, order: Any = list) -> Mesh:
     return other
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(TOPOLOGIES), st.lists(steps(strict=False), max_size=12))
 def test_incremental_equals_rebuilt(topology: Topology, taken: list[tuple[str, str, Any]]) -> None:
     mesh = new_mesh(topology, "cilium")
@@ -259,7 +268,7 @@ def test_incremental_equals_rebuilt(topology: Topology, taken: list[tuple[str, s
     assert whole(mesh) == whole(rebuilt(mesh))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(TOPOLOGIES), st.lists(steps(strict=True), max_size=12), st.randoms(use_true_random=False)
 )
@@ -275,7 +284,7 @@ def test_in_strict_mode_the_order_of_changes_does_not_matter(
     assert whole(mesh) == whole(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(steps(strict=False), max_size=8), st.lists(steps(strict=False), min_size=1, max_size=5))
 def test_a_fork_and_its_origin_do_not_see_each_other(
     before: list[tuple[str, str, Any]], after: list[tuple[str, str, Any]]
@@ -296,7 +305,7 @@ def test_a_fork_and_its_origin_do_not_see_each_other(
     assert [row.backends_in for row in there] == [row.backends_out for row in back]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(steps(strict=False), max_size=10), st.lists(steps(strict=False), max_size=4))
 def test_a_comparison_lacks_nothing_and_says_what_each_viewer_sees(
     before: list[tuple[str, str, Any]], after: list[tuple[str, str, Any]]
@@ -332,7 +341,7 @@ def test_a_comparison_lacks_nothing_and_says_what_each_viewer_sees(
         assert {(one.cluster, one.address, one.port) for one in row.backends_in} == gone - there
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(steps(strict=False), max_size=12), st.sampled_from(NAMES))
 def test_draining_is_taking_away_what_serves(taken: list[tuple[str, str, Any]], drained: str) -> None:
     """A drained member is one whose pods, workloads and endpoints were deleted."""
@@ -360,7 +369,7 @@ def test_draining_is_taking_away_what_serves(taken: list[tuple[str, str, Any]], 
     assert answers(fork) == answers(mesh)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(steps(strict=False), max_size=12), st.sampled_from(NAMES))
 def test_a_failed_member_is_one_that_has_left_to_the_others(
     taken: list[tuple[str, str, Any]], failed: str
@@ -378,7 +387,7 @@ def test_a_failed_member_is_one_that_has_left_to_the_others(
     assert all(frontends == [(), ()] for frontends in answers(fork, [failed])[failed].values())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(resources("east", strict=False), max_size=10))
 def test_one_apply_is_its_documents_one_by_one(given_resources: list[Resource]) -> None:
     at_once, singly = new_mesh(Topology.full(), "cilium"), new_mesh(Topology.full(), "cilium")
