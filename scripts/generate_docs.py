@@ -18,10 +18,12 @@ END = "<!-- end of what is generated -->\n"
 
 def table() -> str:
     """One row for each code of the registry, in its order."""
-    rows = ["| code | severity | meaning | fix |", "| --- | --- | --- | --- |"]
-    for kind in REGISTRY.values():
-        rows.append(f"| `{kind.code}` | {kind.severity} | {kind.meaning} | {kind.fix or '-'} |")
-    return "\n".join(rows) + "\n"
+    head = ["| code | severity | meaning | fix |", "| --- | --- | --- | --- |"]
+    rows = [
+        f"| `{kind.code}` | {kind.severity} | {kind.meaning} | {kind.fix or '-'} |"
+        for kind in REGISTRY.values()
+    ]
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def generate() -> str:
