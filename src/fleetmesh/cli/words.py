@@ -38,7 +38,7 @@ def numbers(found: Mapping[str, int]) -> str:
 
 def shares(found: Mapping[str, float]) -> str:
     """
-    Which part each cluster gets, such as `east 67%, west 33%`.
+    Which part each cluster gets, such as `east 67%, west 33%`; "" for nobody.
     """
     return cell([f"{name} {part:.0%}" for name, part in _largest(found)], len(found))
 
