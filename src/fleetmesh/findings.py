@@ -188,7 +188,7 @@ _KINDS = (
     FindingKind(
         "range-exhausted",
         "error",
-        "A range has no free address or port left for an object that needs one.",
+        "A range has no free address left for an object that needs one.",
         "Give the cluster a larger range.",
     ),
     FindingKind(

@@ -202,10 +202,6 @@ class Fleet:
         else:
             spec |= {"clusterIP": addresses[0], "clusterIPs": addresses, "ipFamilies": families}
         spec["ports"] = [self._service_port(port, at, shape, kind) for at, port in enumerate(ports)]
-        if kind == "LoadBalancer" and self._chance(15):
-            spec["allocateLoadBalancerNodePorts"] = False
-            for port in spec["ports"]:
-                del port["nodePort"]
         self._policies(spec, kind)
         if self._chance(10):
             own = f"203.0.113.{shape.number}"
@@ -231,7 +227,7 @@ class Fleet:
         found: Document = {"port": number, "protocol": protocol, "targetPort": target}
         if name:
             found["name"] = name
-        if kind in ("NodePort", "LoadBalancer"):
+        if kind in ("NodePort", "LoadBalancer") and self._chance(85):
             found["nodePort"] = 30000 + 10 * shape.number + at
         return found
 

@@ -14,7 +14,6 @@ from fleetmesh.services.addressing import (
     address_pods,
     address_services,
     missing_families,
-    node_port_keys,
     wanted_families,
 )
 
@@ -153,26 +152,6 @@ class TestServices:
         six = self.service(ip_families=("IPv6",))
         assert wanted_families(six, V4) == ("IPv6",)
         assert missing_families(six, V4) == ()
-
-    def test_node_ports_are_given_where_none_is_declared(self, allocations: Allocations) -> None:
-        ports = (
-            ServicePort(port=53, name="dns"),
-            ServicePort(port=53, name="dns-udp", protocol="UDP"),
-            ServicePort(port=80, name="http", node_port=30080),
-        )
-        for kind in ("NodePort", "LoadBalancer"):
-            given = self.give(allocations, type=kind, ports=ports)
-            dns, udp, http = (port.node_port for port in given.ports)
-            assert dns == udp
-            assert 30000 <= dns <= 32767
-            assert http == 30080
-        assert self.give(allocations, ports=ports).ports == ports
-
-    def test_the_other_protocol_of_a_port_has_its_declared_node_port(self, allocations: Allocations) -> None:
-        ports = (ServicePort(port=53, node_port=30053), ServicePort(port=53, protocol="UDP"))
-        assert node_port_keys(self.service(type="NodePort", ports=ports)) == ()
-        unkeyed = self.give(allocations, type="NodePort", ports=ports)
-        assert [port.node_port for port in unkeyed.ports] == [30053, 30053]
 
     def test_a_full_range_is_said(self) -> None:
         full = Allocations()

@@ -1,4 +1,4 @@
-"""Handing out addresses and node ports, saving what was handed out, and default ranges."""
+"""Handing out addresses, saving what was handed out, and default ranges."""
 
 from __future__ import annotations
 
@@ -143,32 +143,6 @@ class TestDeclared:
         assert address(east, "shop/cart") == "10.1.0.18"
 
 
-class TestNodePorts:
-    def test_a_node_port_is_within_kubernetes_range_and_stays(self) -> None:
-        allocations = Allocations()
-        got = allocations.node_ports("east", ["shop/web:80", "shop/web:443"])
-        assert all(30000 <= port <= 32767 for port in got.values())
-        assert len(set(got.values())) == 2
-        assert allocations.node_ports("east", ["shop/web:443"])["shop/web:443"] == got["shop/web:443"]
-
-    def test_every_port_of_the_range_can_be_had_and_no_more(self) -> None:
-        allocations = Allocations()
-        got = allocations.node_ports("east", [f"shop/web:{n}" for n in range(2768)])
-        assert set(got.values()) == set(range(30000, 32768))
-        with pytest.raises(RangeExhaustedError, match=r"30000-32767"):
-            allocations.node_ports("east", ["shop/late:80"])
-
-    def test_a_declared_port_takes_it_from_its_holder_of_the_same_cluster(self) -> None:
-        allocations = Allocations()
-        port = allocations.node_ports("east", ["shop/web:80"])["shop/web:80"]
-        assert allocations.declare_node_ports("west", [port]) == ()
-        assert allocations.declare_node_ports("east", [port]) == ("shop/web:80",)
-        assert allocations.node_ports("east", ["shop/web:80"])["shop/web:80"] != port
-        allocations.release_node_ports("east", ["shop/web:80"])
-        allocations.withdraw_node_ports("east", [port])
-        assert allocations.node_ports("east", ["shop/web:80"])["shop/web:80"] == port
-
-
 class TestRanges:
     def test_a_range_that_goes_takes_its_addresses_along(self, east: Allocations) -> None:
         address(east, "shop/cart")
@@ -231,7 +205,6 @@ class TestCopies:
 
     def test_forgetting_a_member_frees_what_it_had(self, east: Allocations) -> None:
         first = address(east, "shop/cart")
-        east.node_ports("east", ["shop/web:80"])
         east.forget("east")
         assert json.loads(east.to_json())["members"] == {}
         east.set_ranges("west", "pod", ["10.1.0.0/24"])
@@ -243,7 +216,6 @@ class TestSaving:
         address(east, "shop/cart")
         east.addresses("east", "pod", "IPv6", ["shop/cart"])
         east.addresses("east", "service", "IPv4", ["shop/web"])
-        east.node_ports("east", ["shop/web:80"])
         again = Allocations.from_json(east.to_json())
         assert again == east
         again.set_ranges("east", "pod", ["10.1.0.0/24", "fd00:1::/64"])
@@ -272,9 +244,8 @@ class TestSaving:
             ),
             (
                 '{"version": 1, "members": {"east": {"pod": {"IPv4": {"a/b": 7}}}}}',
-                "7 is not an IPv4 address",
+                r"Expected `str`, got `int`",
             ),
-            ('{"version": 1, "members": {"east": {"node-port": {"": {"a/b:1": 80}}}}}', "80 is not a port"),
             (
                 '{"version": 1, "members": {"e": {"pod": {"IPv4": {"a/b": "1.0.0.1", "c/d": "1.0.0.1"}}}}}',
                 r"e\.pod\.IPv4\.c/d: 1.0.0.1 belongs to e pod a/b too",

@@ -178,16 +178,18 @@ def test_dual_stack_services_get_a_cluster_ip_of_each_family() -> None:
     assert [{backend.cluster for backend in each.backends} for each in east] == [{"east", "west"}, {"east"}]
 
 
-def test_node_ports_are_given_and_kept(mesh: Mesh) -> None:
-    east = mesh.members["east"]
-    east.apply(service(spec="type: NodePort") + deployment())
-    ports = {each.type: each.port for each in mesh.service("shop", "web").frontends("east")}
+@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
+def test_a_port_without_node_port_has_no_node_port_frontend(mesh: Mesh, kind: str) -> None:
+    """Of two ports of one Service, the one that names its node port has the only frontend of that type."""
+    named, bare = "{name: http, port: 80, nodePort: 30080}", "{name: admin, port: 81}"
+    text = service(spec=f"type: {kind}").replace(
+        "[{name: http, port: 80, targetPort: http}]", f"[{named}, {bare}]"
+    )
+    mesh.members["east"].apply(text)
 
-    assert 30000 <= ports["NodePort"] <= 32767
-
-    east.apply(service(spec="type: NodePort", affinity="local"))
-
-    assert {each.type: each.port for each in mesh.service("shop", "web").frontends("east")} == ports
+    assert {
+        (each.type, each.port, each.port_name) for each in mesh.service("shop", "web").frontends("east")
+    } == {("ClusterIP", 80, "http"), ("ClusterIP", 81, "admin"), ("NodePort", 30080, "http")}
 
 
 def test_hand_made_endpoints_serve_a_service_without_selector(mesh: Mesh) -> None:

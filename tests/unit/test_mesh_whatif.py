@@ -119,7 +119,8 @@ def test_services_that_appear_and_disappear_are_told(mesh: Mesh) -> None:
 
 def test_a_frontend_that_comes_is_a_difference_though_the_backends_stay(mesh: Mesh) -> None:
     fork = mesh.fork()
-    fork.members["east"].apply(service(spec="type: NodePort"))
+    given = service(spec="type: NodePort").replace("port: 80,", "port: 80, nodePort: 30080,")
+    fork.members["east"].apply(given)
 
     (row,) = mesh.compare(fork)
 

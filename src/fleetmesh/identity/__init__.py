@@ -1,5 +1,5 @@
 """
-What a cluster would hand out by itself: ranges, addresses and node ports, as a value that can be saved.
+What a cluster would hand out by itself: ranges and addresses, as a value that can be saved.
 """
 
 from __future__ import annotations

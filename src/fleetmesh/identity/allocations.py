@@ -1,5 +1,5 @@
 """
-Which addresses and node ports were handed out: history, kept so that every state can be rebuilt.
+Which addresses were handed out: history, kept so that every state can be rebuilt.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import msgspec
@@ -16,7 +16,6 @@ from fleetmesh.errors import RangeExhaustedError
 from fleetmesh.identity.cow import CowMap
 from fleetmesh.identity.ranges import FAMILIES, WHATS, Family, Network, What, parse_networks
 
-NODE_PORTS = (30000, 32767)  # Kubernetes' default --service-node-port-range
 _VERSION = 1
 
 
@@ -31,8 +30,8 @@ class Holder(NamedTuple):
 
 class _PoolKey(NamedTuple):
     member: str
-    what: What | Literal["node-port"]
-    family: Family | Literal[""]
+    what: What
+    family: Family
 
 
 @attrs.define
@@ -62,8 +61,8 @@ class _Pool:
 @attrs.define
 class _Space:
     """
-    Numbers that have to differ: all pods and nodes of a mesh (the network is flat), the cluster IPs
-    of one member, or its node ports.
+    Numbers that have to differ: all pods and nodes of a mesh (the network is flat), or the cluster IPs
+    of one member.
     """
 
     holders: CowMap[int, tuple[_PoolKey, str]] = attrs.field(factory=CowMap[int, tuple[_PoolKey, str]])
@@ -78,7 +77,7 @@ class _Space:
 
 class Allocations:
     """
-    The addresses and node ports that fleetmesh handed out where manifests declare none.
+    The addresses that fleetmesh handed out where manifests declare none.
 
     A key gets the first free slot from its hash (BLAKE2b) on, the keys of one call in sorted order,
     and keeps it until it is released, its range goes, or an object declares the same address:
@@ -156,7 +155,7 @@ class Allocations:
             if holder is not None:
                 key, name = holder
                 self._drop(key, name)
-                lost.append(Holder(*key, name))  # type: ignore[arg-type]
+                lost.append(Holder(*key, name))
         return tuple(sorted(lost))
 
     def withdraw(self, member: str, what: What, addresses: Iterable[str]) -> None:
@@ -184,36 +183,6 @@ class Allocations:
             for key, number in numbers.items()
         }
 
-    def node_ports(self, member: str, keys: Iterable[str]) -> dict[str, int]:
-        """
-        The node port of each key (`namespace/name:port` of a Service); those that have none get one now.
-
-        Raises:
-            RangeExhaustedError: There are fewer free ports than new keys; nothing is changed.
-        """
-        return self._allocate(self._node_port_pool(member), keys)
-
-    def declare_node_ports(self, member: str, ports: Iterable[int]) -> tuple[str, ...]:
-        """Say that Services have these node ports. Returns the keys that lost theirs to them, sorted."""
-        key = self._node_port_pool(member)
-        lost = []
-        for port in ports:
-            space = self._space(*key)
-            space.declared[port] = (space.declared.get(port) or 0) + 1
-            holder = space.holders.get(port)
-            if holder is not None:
-                self._drop(key, holder[1])
-                lost.append(holder[1])
-        return tuple(sorted(lost))
-
-    def withdraw_node_ports(self, member: str, ports: Iterable[int]) -> None:
-        """The opposite of `declare_node_ports`."""
-        space = self._space(*self._node_port_pool(member))
-        for port in ports:
-            count = space.declared.pop(port) or 0
-            if count > 1:
-                space.declared[port] = count - 1
-
     # Taking back
 
     def release(self, member: str, what: What, keys: Iterable[str]) -> None:
@@ -221,11 +190,6 @@ class Allocations:
         for key in keys:
             for family in FAMILIES:
                 self._drop(_PoolKey(member, what, family), key)
-
-    def release_node_ports(self, member: str, keys: Iterable[str]) -> None:
-        """Take back the node ports of the keys. A key that has none is passed over."""
-        for key in keys:
-            self._drop(_PoolKey(member, "node-port", ""), key)
 
     def forget(self, member: str) -> None:
         """Take back everything of a member, ranges included. What it declared is withdrawn by the caller."""
@@ -239,7 +203,7 @@ class Allocations:
 
     def to_json(self) -> bytes:
         """What was handed out, as JSON; equal histories give equal bytes."""
-        members: dict[str, dict[str, dict[str, dict[str, str | int]]]] = {}
+        members: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
         for key, pool in sorted(self._pools.items()):
             if not len(pool.held):
                 continue
@@ -299,9 +263,7 @@ class Allocations:
                 for undone, back in got:
                     pool.held.pop(undone)
                     space.holders.pop(back)
-                low, high = NODE_PORTS
-                cidrs = pool.cidrs if key.what != "node-port" else (f"{low}-{high}",)
-                raise RangeExhaustedError(key.member, f"{key.what} {key.family}".strip(), cidrs)
+                raise RangeExhaustedError(key.member, f"{key.what} {key.family}", pool.cidrs)
             pool.held[name] = number
             space.holders[number] = (key, name)
             got.append((name, number))
@@ -313,13 +275,6 @@ class Allocations:
         if number is not None:
             self._pool(key).held.pop(name)
             self._space(*key).holders.pop(number)
-
-    def _node_port_pool(self, member: str) -> _PoolKey:
-        key = _PoolKey(member, "node-port", "")
-        if key not in self._pools or not self._pools[key].slots:
-            low, high = NODE_PORTS
-            self._pool(key).slots = ((low, high - low + 1),)
-        return key
 
     def _unshare(self) -> None:
         if self._shared:
@@ -348,18 +303,18 @@ class Allocations:
 
 class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     version: int
-    members: dict[str, dict[str, dict[str, dict[str, str | int]]]]
+    members: dict[str, dict[str, dict[str, dict[str, str]]]]
 
-    def entries(self) -> Iterator[tuple[_PoolKey, str, str | int, str]]:
+    def entries(self) -> Iterator[tuple[_PoolKey, str, str, str]]:
         """Pool, key, value and the place in the document of each entry."""
         for member, kinds in self.members.items():
             for what, families in kinds.items():
-                if what not in (*WHATS, "node-port"):
+                if what not in WHATS:
                     raise ValueError(f"allocations: members.{member}: {what!r} is not handed out")
                 for family, held in families.items():
-                    if family not in (("",) if what == "node-port" else FAMILIES):
+                    if family not in FAMILIES:
                         raise ValueError(f"allocations: members.{member}.{what}: no family {family!r}")
-                    key = _PoolKey(member, what, family)  # type: ignore[arg-type]
+                    key = _PoolKey(member, what, family)
                     for name, value in held.items():
                         yield key, name, value, f"members.{member}.{what}.{family}.{name}"
 
@@ -408,22 +363,14 @@ def _text_v4(number: int) -> str:
     return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def _text(key: _PoolKey, number: int) -> str | int:
-    if key.what == "node-port":
-        return number
+def _text(key: _PoolKey, number: int) -> str:
     if key.family == "IPv4":
         return _text_v4(number)
     return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big"))
 
 
-def _number(key: _PoolKey, value: str | int, path: str) -> int:
-    if key.what == "node-port":
-        low, high = NODE_PORTS
-        if isinstance(value, int) and low <= value <= high:
-            return value
-        raise ValueError(f"allocations: {path}: {value!r} is not a port within {low}..{high}")
-    if isinstance(value, str):
-        for family, number in _numbers((value,)):
-            if family == key.family:
-                return number
+def _number(key: _PoolKey, value: str, path: str) -> int:
+    for family, number in _numbers((value,)):
+        if family == key.family:
+            return number
     raise ValueError(f"allocations: {path}: {value!r} is not an {key.family} address")

@@ -47,7 +47,6 @@ from fleetmesh.services.addressing import (
     declared_node_addresses,
     key_of,
     missing_families,
-    node_port_keys,
 )
 from fleetmesh.services.annotations import (
     ServiceAnnotations,
@@ -158,7 +157,7 @@ class Change:
                 self._declare(member, "pod", _own_addresses(pod))
         for namespace in store.services.values():
             for service in namespace.values():
-                self._declare_service(member, service)
+                self._declare(member, "service", declared_cluster_ips(service))
         dirty = self._touch(member)
         dirty.everything(store)
         for resource in list(store.resources.values()):
@@ -185,7 +184,6 @@ class Change:
         for services in store.services.values():
             for service in services.values():
                 self.allocations.withdraw(member.name, "service", declared_cluster_ips(service))
-                self.allocations.withdraw_node_ports(member.name, _declared_node_ports(service))
         for name in list(store.imports):
             Imports(self).forget(member, name)
         made: tuple[dict[Any, Any], ...] = (store.derived, store.pods, store.in_force, store.expanded)
@@ -391,9 +389,6 @@ class Change:
         store = member._store
         if old is not None:
             self.allocations.withdraw(member.name, "service", declared_cluster_ips(old))
-            self.allocations.withdraw_node_ports(member.name, _declared_node_ports(old))
-            needless = set(node_port_keys(old)) - set(node_port_keys(new) if new is not None else ())
-            self.allocations.release_node_ports(member.name, needless)
         said = new if new is not None else old
         assert said is not None
         if new is None:
@@ -404,7 +399,7 @@ class Change:
             self.core.remove_service(member.cluster_id, said.namespace, said.name)
         else:
             self.journal.put_in(store.services, new.namespace, new.name, new)
-            self._declare_service(member, new)
+            self._declare(member, "service", declared_cluster_ips(new))
             self.send_service(member, new.namespace, new.name)
         dirty = self._touch(member)
         dirty.slices.add((said.namespace, said.name))
@@ -506,11 +501,6 @@ class Change:
 
     # Addresses
 
-    def _declare_service(self, member: Member, service: Service) -> None:
-        self._declare(member, "service", declared_cluster_ips(service))
-        for lost in self.allocations.declare_node_ports(member.name, _declared_node_ports(service)):
-            self._touch(member).readdressed.add(_service_of(lost.rpartition(":")[0]))
-
     def _declare(self, member: Member, what: What, addresses: Iterable[str]) -> None:
         self._lost(self.allocations.declare(member.name, what, addresses))
 
@@ -555,10 +545,6 @@ class Change:
 def _own_addresses(pod: Pod) -> tuple[str, ...]:
     """Of a pod on the host network they are the node's."""
     return () if pod.template.host_network else pod.addresses
-
-
-def _declared_node_ports(service: Service) -> list[int]:
-    return sorted({port.node_port for port in service.ports if port.node_port})
 
 
 def _service_of(key: str) -> Name:

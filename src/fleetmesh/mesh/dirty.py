@@ -22,7 +22,7 @@ class Dirty:
         workloads: Workloads to expand anew.
         declared_pods: Declared pods that came, changed (both versions) or went.
         pods: Pods that have to be given an address anew.
-        readdressed: Services that have to be given a cluster IP or node port anew.
+        readdressed: Services that have to be given a cluster IP anew.
         slices: Services whose derived slices have to be worked out.
         exported: Names whose ServiceExport, Service or slices changed.
         namespaces: Namespaces that came, changed or went.

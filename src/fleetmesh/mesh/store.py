@@ -54,7 +54,7 @@ class Store:
         findings: What is to be said about an object by itself.
         source_findings: What is to be said about a source, such as a file that can't be read.
         services: Namespace -> name -> the Service as written (derived ones of MCS-API too).
-        in_force: The Service with the cluster IPs and node ports that it was given.
+        in_force: The Service with the cluster IPs that it was given.
         slices: Service -> name of slice -> declared slice.
         derived: Service -> name of slice -> slice made of its pods, or mirrored from Endpoints.
         declared_pods, pods: Namespace -> name -> Pod, as declared and as it runs.

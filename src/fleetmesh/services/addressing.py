@@ -1,5 +1,5 @@
 """
-The addresses that a cluster gives to what declares none: nodes, pods, cluster IPs and node ports.
+The addresses that a cluster gives to what declares none: nodes, pods and cluster IPs.
 
 Everything comes out of `Allocations`; what a manifest declares is kept. Each function takes a whole
 batch, so that what is new in it is handed out in one sorted order.
@@ -15,24 +15,10 @@ from fleetmesh.identity import Allocations, What
 from fleetmesh.resources.model import Family, Node, Pod, Service
 from fleetmesh.services.frontends import canonical, family_of
 
-_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
-
 
 def key_of(resource: Pod | Service) -> str:
     """The key of a pod or a service in `Allocations`."""
     return f"{resource.namespace}/{resource.name}"
-
-
-def node_port_keys(service: Service) -> tuple[str, ...]:
-    """
-    The keys in `Allocations` of the node ports that a service has to be given, one for each port
-    number that declares none (ports of one number and two protocols share one, as in Kubernetes).
-    """
-    if service.type not in _WITH_NODE_PORTS:
-        return ()
-    declared = {port.port for port in service.ports if port.node_port}
-    missing = {port.port for port in service.ports if not port.node_port} - declared
-    return tuple(f"{key_of(service)}:{port}" for port in sorted(missing))
 
 
 def needs_address(pod: Pod) -> bool:
@@ -150,14 +136,14 @@ def address_services(
     services: Iterable[Service], member: str, allocations: Allocations, families: Sequence[Family]
 ) -> tuple[Service, ...]:
     """
-    The same services, in the same order, with the families, cluster IPs and node ports that the API
-    server would have given them. Load balancer addresses are not made up.
+    The same services, in the same order, with the families and cluster IPs that the API server would
+    have given them. Load balancer addresses and node ports are not made up.
 
     A declared `clusterIP` or `clusterIPs` stays as written, invalid ones too. `families` are those
     of the member's service ranges, the primary one first.
 
     Raises:
-        RangeExhaustedError: The member's service ranges or the node ports have nothing free left.
+        RangeExhaustedError: The member's service ranges have no free address left.
     """
     batch = tuple(services)
     missing = {key_of(service): missing_families(service, families) for service in batch}
@@ -167,40 +153,25 @@ def address_services(
         )
         for family in ("IPv4", "IPv6")
     }
-    ports = allocations.node_ports(member, [key for service in batch for key in node_port_keys(service)])
     return tuple(
         _completed(
             service,
             tuple(given[family][key_of(service)] for family in missing[key_of(service)]),
-            ports,
             families,
         )
         for service in batch
     )
 
 
-def _completed(
-    service: Service, new: tuple[str, ...], given: Mapping[str, int], families: Sequence[Family]
-) -> Service:
+def _completed(service: Service, new: tuple[str, ...], families: Sequence[Family]) -> Service:
     if service.type == "ExternalName":
         return service
     cluster_ips = (*filter(None, _named(service)), *new) if new else service.cluster_ips
-    ports = service.ports
-    if service.type in _WITH_NODE_PORTS:
-        declared = {port.port: port.node_port for port in ports if port.node_port}
-        numbers = (
-            port.node_port or declared.get(port.port) or given[f"{key_of(service)}:{port.port}"]
-            for port in ports
-        )
-        ports = tuple(
-            attrs.evolve(port, node_port=number) for port, number in zip(ports, numbers, strict=True)
-        )
     return attrs.evolve(
         service,
         cluster_ip=cluster_ips[0] if new else service.cluster_ip,
         cluster_ips=cluster_ips,
         ip_families=service.ip_families or wanted_families(service, families),
-        ports=ports,
     )
 
 

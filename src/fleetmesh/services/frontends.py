@@ -69,8 +69,8 @@ def compile_service(
     annotations: ServiceAnnotations | None = None,
 ) -> CompiledService:
     """
-    Compile a Service that has the cluster IPs and node ports that the API server would give it
-    (see `addressing.address_service`).
+    Compile a Service that has the cluster IPs that the API server would give it (see
+    `addressing.address_services`). A port without a node port has no NodePort frontend.
 
     Args:
         service: Its invalid addresses (and those of other address spaces, with a zone or `@`) are
