@@ -36,9 +36,9 @@ struct PyTransaction {
 };
 
 ClusterId cluster_id(const PyTransaction& t, long long id) {
-  if (id < 1 || id > t.mesh->capacity())
-    throw std::out_of_range("cluster id " + std::to_string(id) + " is not within 1.." +
-                            std::to_string(t.mesh->capacity()));
+  const long long last = t.mesh->capacity();
+  if (id < 1 || id > last)
+    throw std::out_of_range("cluster id " + std::to_string(id) + " is not within 1.." + std::to_string(last));
   return static_cast<ClusterId>(id);
 }
 

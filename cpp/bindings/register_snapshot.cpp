@@ -127,7 +127,7 @@ py::typing::List<FrontendTuple> frontends(const Snapshot& s, long long id, const
   const Interner& strings = s.mesh->shared().strings;
   for (const std::size_t i : reading_order(views)) {
     const FrontendView& view = views[i];
-    py::list backends(view.backends.size());
+    const py::list backends(view.backends.size());
     for (std::size_t b = 0; b < view.backends.size(); ++b)
       backends[b] = backend_tuple(strings, view.backends[b].backend, view.backends[b].nodes);
     const FrontendSpec& f = view.frontend;

@@ -356,7 +356,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
   const auto candidates = collect(viewer, service, true);
   const ServiceSpec* spec = state_->spec(viewer, service);
   const Interner& strings = shared_->strings;
-  const auto detail_of = [&](const Candidate& c, Rule rule, const Selection* selection) {
+  const auto detail_of = [&](const Candidate& c, Rule rule, std::uint32_t affinity_count) {
     switch (rule) {
       case Rule::shared_row:
         return strings.text(state_->members.find(static_cast<ClusterId>(c.detail))->name);
@@ -364,12 +364,15 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
         return strings.text(c.detail);
       case Rule::port_name: {
         std::string names;
-        for (const auto& name : strings.parts(c.names)) names += names.empty() ? name : "," + name;
+        for (const auto& name : strings.parts(c.names)) {
+          if (!names.empty()) names += ',';
+          names += name;
+        }
         return names;
       }
       case Rule::affinity_local:
       case Rule::affinity_remote:
-        return std::to_string(selection->affinity_count);
+        return std::to_string(affinity_count);
       default:
         return std::string();
     }
@@ -378,7 +381,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
     const Rule none = spec ? Rule::headless : Rule::no_service;
     for (const auto& c : candidates) {
       const Rule rule = c.dropped == Rule::selected ? none : c.dropped;
-      verdicts.push_back({-1, c, rule, detail_of(c, rule, nullptr)});
+      verdicts.push_back({-1, c, rule, detail_of(c, rule, 0)});
     }
     return verdicts;
   }
@@ -402,7 +405,8 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       for (std::size_t i = 0; i < candidates.size(); ++i) {
         const Rule rule = selection.rules[i];
         if (first)
-          best.push_back({index, candidates[i], rule, detail_of(candidates[i], rule, &selection)});
+          best.push_back(
+              {index, candidates[i], rule, detail_of(candidates[i], rule, selection.affinity_count)});
         else if (rule == Rule::in_use || (rule == Rule::selected && best[i].rule != Rule::in_use))
           best[i] = {index, candidates[i], rule, ""};
       }
@@ -412,11 +416,11 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       std::string other;
       if (rival) {
         const auto [space, name] = shared_->services.name(rival);
-        other = space + "/" + name;
+        other.append(space).append("/").append(name);
       }
       for (const auto& c : candidates)
         best.push_back({-1, c, c.dropped == Rule::selected ? absent : c.dropped,
-                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, nullptr)});
+                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, 0)});
     }
     verdicts.insert(verdicts.end(), best.begin(), best.end());
   }

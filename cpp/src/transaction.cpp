@@ -170,13 +170,14 @@ void Transaction::remove_node(ClusterId member, std::string_view node) {
 }
 
 void Transaction::set_service(ClusterId member, std::string_view space, std::string_view name,
-                              std::shared_ptr<const ServiceSpec> spec) {
-  set_service(member, shared().services.id(space, name), std::move(spec));
+                              const std::shared_ptr<const ServiceSpec>& spec) {
+  set_service(member, shared().services.id(space, name), spec);
 }
 
-void Transaction::set_service(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec) {
+void Transaction::set_service(ClusterId member, ServiceId service,
+                              const std::shared_ptr<const ServiceSpec>& spec) {
   require_member(member);
-  put_spec(member, service, std::move(spec));
+  put_spec(member, service, spec);
 }
 
 void Transaction::remove_service(ClusterId member, std::string_view space, std::string_view name) {
@@ -185,7 +186,8 @@ void Transaction::remove_service(ClusterId member, std::string_view space, std::
   if (shared().services.find(space, name, service)) put_spec(member, service, nullptr);
 }
 
-void Transaction::put_spec(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec) {
+void Transaction::put_spec(ClusterId member, ServiceId service,
+                           const std::shared_ptr<const ServiceSpec>& spec) {
   const OfferKey key{member, service};
   const Offer* known = state_.offers.find(key);
   const Offer before = known ? *known : Offer{};

@@ -16,7 +16,7 @@ inline std::vector<ClusterId> ids(std::vector<ClusterId> list) { return list; }
 
 class Fleet {
  public:
-  explicit Fleet(std::vector<ClusterId> members, bool strict = false)
+  explicit Fleet(const std::vector<ClusterId>& members, bool strict = false)
       : mesh(std::make_shared<Mesh>(strict, ClusterId{255})) {
     Transaction change(mesh);
     for (const ClusterId id : members) change.join(id, "c" + std::to_string(id), true, true);
@@ -32,7 +32,7 @@ class Fleet {
     return result;
   }
 
-  Delta set_service(ClusterId id, const std::string& name, ServiceSpec service) {
+  Delta set_service(ClusterId id, const std::string& name, ServiceSpec service) const {
     Transaction change(mesh);
     change.set_service(id, "shop", name, std::make_shared<const ServiceSpec>(std::move(service)));
     return change.commit();
@@ -40,7 +40,7 @@ class Fleet {
 
   Delta set_slice(ClusterId id, const std::string& name, const std::vector<std::string>& addresses,
                   std::uint8_t conditions = kReady | kServing, const std::string& port_name = "http",
-                  const std::string& slice = "s", const std::string& node = "") {
+                  const std::string& slice = "s", const std::string& node = "") const {
     Transaction change(mesh);
     std::vector<EndpointFacts> endpoints;
     for (const auto& address : addresses) endpoints.push_back({{address}, conditions, node, "", "", {}});

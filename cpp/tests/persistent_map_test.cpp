@@ -147,7 +147,7 @@ TEST(PersistentMap, values_are_released_when_the_last_copy_goes) {
   {
     Small map;
     for (int key = 0; key < 100; ++key) map[key] = value;
-    Small copy = map;
+    const Small copy = map;
     for (int key = 0; key < 100; ++key) map.erase(key);
     EXPECT_TRUE(map.empty());
     EXPECT_GT(value.use_count(), 100);

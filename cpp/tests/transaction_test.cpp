@@ -38,7 +38,7 @@ TEST(Transaction, there_is_one_at_a_time) {
   EXPECT_THROW(Transaction(fleet.mesh), std::logic_error);
   change.commit();
   EXPECT_THROW(change.leave(1), std::logic_error);
-  Transaction next(fleet.mesh);
+  const Transaction next(fleet.mesh);
 }
 
 TEST(Transaction, refuses_members_that_are_not_there_and_ids_out_of_range) {

@@ -49,8 +49,8 @@ class Transaction {
   void set_node(ClusterId member, std::string_view node, std::string_view zone);
   void remove_node(ClusterId member, std::string_view node);
   void set_service(ClusterId member, std::string_view space, std::string_view name,
-                   std::shared_ptr<const ServiceSpec> spec);
-  void set_service(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec);
+                   const std::shared_ptr<const ServiceSpec>& spec);
+  void set_service(ClusterId member, ServiceId service, const std::shared_ptr<const ServiceSpec>& spec);
   void remove_service(ClusterId member, std::string_view space, std::string_view name);
   void set_slice(ClusterId member, std::string_view space, std::string_view service, std::string_view slice,
                  const std::vector<EndpointFacts>& endpoints, const std::vector<PortFacts>& ports,
@@ -78,7 +78,7 @@ class Transaction {
   void replace_slice(const SliceKey& key, const SliceRows& rows);
   void prefetch(std::span<const std::span<const BulkRow>> runs) const;
   void load_offer(std::span<const BulkRow> rows);
-  void put_spec(ClusterId member, ServiceId service, std::shared_ptr<const ServiceSpec> spec);
+  void put_spec(ClusterId member, ServiceId service, const std::shared_ptr<const ServiceSpec>& spec);
   void claim(ClusterId member, ServiceId service, const ServiceSpec* before, const ServiceSpec* after);
   void touch_claimants(const ClaimKey& key);
   // Brings what is derived from an offer up to date after it changed from `before`.
