@@ -35,7 +35,7 @@ core:  ## rebuild the C++ core in place, incrementally (after `make develop`)
 
 check: develop lint types unit-cpp unit-python  ## what every change must pass, in under three minutes
 
-test: check tidy standalone asan tsan real  ## check, clang-tidy, the core alone, sanitizers and real servers
+test: check tidy property standalone asan tsan real  ## check, clang-tidy, more property tests, the core alone, sanitizers, real servers
 
 lint: develop
 	ruff check .
