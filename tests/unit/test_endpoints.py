@@ -18,7 +18,7 @@ from fleetmesh.resources.model import (
     Service,
     ServicePort,
 )
-from fleetmesh.services.endpoints import derive_slices, mirror_endpoints, slice_arguments, uses_derived
+from fleetmesh.services.endpoints import derive_slices, mirror_endpoints, slice_arguments
 
 APP = {"app": "cart"}
 HTTP = ServicePort(port=80, name="http", target_port=8080)
@@ -113,13 +113,6 @@ class TestMembership:
     @pytest.mark.parametrize("fields", [{"selector": None}, {"selector": {}}, {"type": "ExternalName"}])
     def test_services_without_selector_and_external_names_get_none(self, fields: dict[str, Any]) -> None:
         assert derive(pod(), **fields) == ()
-        assert not uses_derived(service(**fields), ())
-
-    def test_a_declared_slice_of_the_service_wins(self) -> None:
-        mine = EndpointSlice(namespace="shop", name="x", labels={"kubernetes.io/service-name": "cart"})
-        other = EndpointSlice(namespace="dev", name="x", labels={"kubernetes.io/service-name": "cart"})
-        assert uses_derived(service(), (other,))
-        assert not uses_derived(service(), (other, mine))
 
 
 class TestConditions:

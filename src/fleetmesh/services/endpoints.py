@@ -65,16 +65,6 @@ def slice_arguments(endpoint_slice: EndpointSlice) -> SliceArguments | None:
     return endpoints, ports, slice_weight(endpoint_slice)[0]
 
 
-def uses_derived(service: Service, declared: Iterable[EndpointSlice]) -> bool:
-    """
-    Whether a service's slices come from its selector and the pods: it has a selector, is no
-    ExternalName, and no slice of its name and namespace is declared. Declared slices win.
-    """
-    if not service.selector or service.type == "ExternalName":
-        return False
-    return not any(_is_of(endpoint_slice, service) for endpoint_slice in declared)
-
-
 def derive_slices(
     service: Service, pods: Iterable[Pod], zone_of_node: Mapping[str, str]
 ) -> tuple[EndpointSlice, ...]:
@@ -168,10 +158,6 @@ def mirror_endpoints(endpoints: Endpoints, service: Service | None) -> tuple[End
 def is_ready(pod: Pod) -> bool:
     """Its Ready condition; where no status declares it, whether it runs."""
     return pod.phase == "Running" if pod.ready is None else pod.ready
-
-
-def _is_of(endpoint_slice: EndpointSlice, service: Service) -> bool:
-    return (endpoint_slice.namespace, endpoint_slice.service) == (service.namespace, service.name)
 
 
 def _is_in(address: str, family: Family) -> bool:
