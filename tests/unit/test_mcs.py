@@ -275,9 +275,13 @@ def test_a_slice_of_a_family_that_the_import_does_not_have_is_left_out() -> None
 
 
 def test_ports_on_which_service_and_import_disagree_are_left_out() -> None:
-    (found,) = mirror(SLICE, ports=(ServicePort(port=8000, name="http"), ServicePort(port=1, name="more")))
+    (found,) = mirror(attrs.evolve(SLICE, ports=(*SLICE.ports, EndpointPort(port=9000, name="more"))))
 
-    assert found.ports == ()
+    assert found.ports == SLICE.ports
+
+
+def test_a_slice_none_of_whose_ports_is_agreed_is_not_mirrored() -> None:
+    assert mirror(SLICE, ports=(ServicePort(port=8000, name="http"), ServicePort(port=1, name="more"))) == ()
 
 
 # ---- the plan of a viewer

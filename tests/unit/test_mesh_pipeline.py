@@ -414,3 +414,51 @@ def test_an_exported_service_is_imported_where_its_namespace_is(mesh: Mesh) -> N
 
     assert list(mesh.resolve(name, seen_from="west")) == []
     assert mesh.services("west") == ()
+
+
+def test_a_broken_document_takes_nothing_away(mesh: Mesh) -> None:
+    east = mesh.members["east"]
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: kept, namespace: shop}
+spec: {ports: [{port: 80}]}
+"""
+    east.replace(service, source="dir")
+
+    east.replace(service.replace("port: 80", 'port: "eighty"'), source="dir")
+
+    assert ("shop", "kept") in mesh.services("east")
+    assert "manifest-problem" in {each.code for each in east.findings}
+
+    east.replace("---\n", source="dir")
+
+    assert ("shop", "kept") not in mesh.services("east")
+
+
+def test_two_services_that_declare_one_cluster_ip_are_a_finding(mesh: Mesh) -> None:
+    east = mesh.members["east"]
+    for name in ("first", "second"):
+        east.apply(f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{clusterIP: 100.64.0.9, ports: [{{port: 80}}]}}
+""")
+
+    assert mesh.service("shop", "second").frontends("east") == ()
+    assert [each.subject for each in mesh.findings if each.code == "frontend-conflict"]
+
+
+def test_replacing_with_a_broken_document_removes_nothing() -> None:
+    east = Mesh("shop").join("east", cluster_id=1)
+    east.replace(service("a") + service("b"), source="files")
+
+    east.replace(service("c") + "---\nkind: [\n", source="files")
+
+    assert [name for _, _, name in east.resources] == ["a", "b", "c"]
+    assert [each.code for each in east.findings if each.severity == "error"] == ["manifest-problem"]
+
+    east.replace(Manifests(read_manifests(service("c")).resources), source="files")
+
+    assert [name for _, _, name in east.resources] == ["c"]

@@ -102,14 +102,19 @@ class Change:
     def replace(
         self, member: Member, resources: Iterable[Resource], source: str, said: Iterable[Finding] = ()
     ) -> None:
-        """Upsert what a source gives, and remove what it gave and doesn't any more."""
-        given = tuple(resources)
+        """
+        Upsert what a source gives, and remove what it gave and doesn't any more.
+
+        Where a document could not be read nothing is removed: what it held before stays in force.
+        """
+        given, said = tuple(resources), tuple(said)
+        unread = any(each.code == "manifest-problem" for each in said)
         keep = {key_in_store(resource) for resource in given}
         check_self_managed(member.name, given)
         for key in list(member._store.sources.get(source, ())):
-            if key not in keep:
+            if key not in keep and not unread:
                 self._remove(member, key)
-        self._apply(member, given, source, tuple(said))
+        self._apply(member, given, source, said)
 
     def drain(self, member: Member) -> None:
         """Take every endpoint out of the core."""

@@ -140,9 +140,13 @@ def read_cluster(content: ClusterContent, reader: Reader) -> Manifests:
 
 
 def fill(member: Member, manifests: Manifests) -> Iterator[Finding]:
-    """Put manifests into a member in the place of what the directory gave before."""
+    """
+    Put manifests into a member in the place of what the directory gave before.
+
+    They have all that stays in force, also of files that can't be read now.
+    """
     try:
-        member.replace(manifests, source=SOURCE)
+        member._replace(manifests, SOURCE, remove=True)
     except SelfManagedMeshError as error:
         yield finding("self-managed-mesh", f"Cluster {member.name}", f"{error}; nothing of it is loaded")
 

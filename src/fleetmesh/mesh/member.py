@@ -92,14 +92,17 @@ class Member:
         Apply what a source gives now, and remove what it gave before and doesn't give any more.
 
         An object that another source (or a plain `apply`) has given since belongs to that one and stays.
+        Where a document of the source can't be read, nothing is removed, since it may have held any of it.
 
         Raises:
             SelfManagedMeshError: As for `apply`; nothing is changed.
             MeshError: The member is in no mesh.
             TypeError: Something is no resource; nothing is changed.
         """
-        given, said = _read(resources)
-        return self._in_mesh()._change(lambda change: change.replace(self, given, source, said))
+        if isinstance(resources, Path | str):
+            resources = read_manifests(resources)
+        broken = isinstance(resources, Manifests) and bool(resources.problems)
+        return self._replace(resources, source, remove=not broken)
 
     def drain(self) -> Delta:
         """
@@ -169,6 +172,13 @@ class Member:
         return self._in_mesh()._records(self, kind)
 
     # Inside
+
+    def _replace(self, resources: Input, source: str, *, remove: bool) -> Delta:
+        """As `replace`; whether to remove what is missing is the caller's to know."""
+        given, said = _read(resources)
+        return self._in_mesh()._change(
+            lambda change: change.replace(self, given, source, said, remove=remove)
+        )
 
     def _in_mesh(self) -> Mesh:
         if self._mesh is None:

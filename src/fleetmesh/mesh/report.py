@@ -4,6 +4,7 @@ The findings of a mesh and of its members: collected when asked for, judged anew
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from fleetmesh.identity import parse_networks
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
+from fleetmesh.services.addressing import declared_cluster_ips
 from fleetmesh.services.judge import Judge, frontend_conflicts, judge_service
 from fleetmesh.services.mcs import unimported
 
@@ -88,18 +90,21 @@ class Report:
         for name in sorted(self.judged):
             yield from self.judged[name]
         for member in mesh.members.values():
-            claiming = [
-                (namespace, name)
-                for namespace, services in sorted(member._store.in_force.items())
-                for name, service in sorted(services.items())
-                if service.type == "LoadBalancer" or service.external_ips
-            ]
+            services = [each for by_name in member._store.in_force.values() for each in by_name.values()]
+            holders = Counter(address for service in services for address in declared_cluster_ips(service))
+            claiming = sorted(
+                (service.namespace, service.name)
+                for service in services
+                if service.type == "LoadBalancer"
+                or service.external_ips
+                or any(holders[address] > 1 for address in declared_cluster_ips(service))
+            )
             if claiming:
                 yield from frontend_conflicts(judge, member.cluster_id, claiming)
 
 
 def judge_of(mesh: Mesh) -> Judge:
-    """How E's rules see the mesh."""
+    """How the rules see the mesh."""
     members = {member.cluster_id: member for member in mesh.members.values()}
 
     def selects(number: int, namespace: str, name: str) -> bool:

@@ -267,7 +267,8 @@ def mirrored_slices(
     The slices of an exported Service again, as slices of its derived Service.
 
     Slices of a family that the import doesn't have are left out, and so are ports on which the Service
-    and the import disagree.
+    and the import disagree. A slice without any port left is not mirrored at all
+    (Cilium pkg/clustermesh/mcsapi/endpointslice_mirror_controller.go).
     """
     families = derived.annotations[SUPPORTED_FAMILIES].split(",")
     return tuple(
@@ -283,10 +284,10 @@ def mirrored_slices(
                 MANAGED_BY: MIRROR_CONTROLLER,
                 LOCAL_SLICE: piece.name,
             },
-            ports=_agreed_ports(piece.ports, service, derived),
+            ports=ports,
         )
         for piece in slices
-        if piece.address_type in families
+        if piece.address_type in families and (ports := _agreed_ports(piece.ports, service, derived))
     )
 
 
