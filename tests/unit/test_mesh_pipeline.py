@@ -448,17 +448,3 @@ spec: {{clusterIP: 100.64.0.9, ports: [{{port: 80}}]}}
 
     assert mesh.service("shop", "second").frontends("east") == ()
     assert [each.subject for each in mesh.findings if each.code == "frontend-conflict"]
-
-
-def test_replacing_with_a_broken_document_removes_nothing() -> None:
-    east = Mesh("shop").join("east", cluster_id=1)
-    east.replace(service("a") + service("b"), source="files")
-
-    east.replace(service("c") + "---\nkind: [\n", source="files")
-
-    assert [name for _, _, name in east.resources] == ["a", "b", "c"]
-    assert [each.code for each in east.findings if each.severity == "error"] == ["manifest-problem"]
-
-    east.replace(Manifests(read_manifests(service("c")).resources), source="files")
-
-    assert [name for _, _, name in east.resources] == ["c"]

@@ -140,13 +140,9 @@ def read_cluster(content: ClusterContent, reader: Reader) -> Manifests:
 
 
 def fill(member: Member, manifests: Manifests) -> Iterator[Finding]:
-    """
-    Put manifests into a member in the place of what the directory gave before.
-
-    They have all that stays in force, also of files that can't be read now.
-    """
+    """Put manifests into a member in the place of what the directory gave before."""
     try:
-        member._replace(manifests, SOURCE, remove=True)
+        member.replace(manifests, source=SOURCE)
     except SelfManagedMeshError as error:
         yield finding("self-managed-mesh", f"Cluster {member.name}", f"{error}; nothing of it is loaded")
 

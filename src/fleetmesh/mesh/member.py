@@ -99,10 +99,8 @@ class Member:
             MeshError: The member is in no mesh.
             TypeError: Something is no resource; nothing is changed.
         """
-        if isinstance(resources, Path | str):
-            resources = read_manifests(resources)
-        broken = isinstance(resources, Manifests) and bool(resources.problems)
-        return self._replace(resources, source, remove=not broken)
+        given, said = _read(resources)
+        return self._in_mesh()._change(lambda change: change.replace(self, given, source, said))
 
     def drain(self) -> Delta:
         """
@@ -172,13 +170,6 @@ class Member:
         return self._in_mesh()._records(self, kind)
 
     # Inside
-
-    def _replace(self, resources: Input, source: str, *, remove: bool) -> Delta:
-        """As `replace`; whether to remove what is missing is the caller's to know."""
-        given, said = _read(resources)
-        return self._in_mesh()._change(
-            lambda change: change.replace(self, given, source, said, remove=remove)
-        )
 
     def _in_mesh(self) -> Mesh:
         if self._mesh is None:
