@@ -5,6 +5,7 @@ What would happen: forks, drained and failed members, proposed changes, and two 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,3 +294,13 @@ def test_readers_see_whole_states_while_a_writer_writes(mesh: Mesh) -> None:
     assert len(twin.backends("east")) == 3
     assert len(web.backends("east")) == 7
     assert {whole - part for whole, part in seen} == {4}
+
+
+def test_a_failed_viewer_uses_nothing_and_explain_says_why() -> None:
+    mesh = Mesh.from_directory(Path(__file__).parents[2] / "examples" / "shop")
+    mesh.members["west"].fail()
+    cart = mesh.service("shop", "cart")
+
+    assert cart.backends("west") == ()
+    rules = {verdict.rule for each in cart.explain("west").candidates for verdict in each.verdicts}
+    assert rules == {"cluster-failed"}

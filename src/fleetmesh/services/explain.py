@@ -184,10 +184,17 @@ class Explanation:
 
 
 def explain(
-    snapshot: Snapshot, names: Mapping[int, str], viewer: int, node: str | None, namespace: str, name: str
+    snapshot: Snapshot,
+    names: Mapping[int, str],
+    viewer: int,
+    node: str | None,
+    namespace: str,
+    name: str,
+    failed: frozenset[int] = frozenset(),
 ) -> Explanation:
     """
-    Every candidate of a service for a viewer, and each cluster that has none.
+    Every candidate of a service for a viewer, and each cluster that has none. A viewer that is among the
+    `failed` ones uses nothing.
 
     `names` gives the name of each member by its cluster id; `viewer` is the id of the one that looks,
     `node` one of its nodes or None for the union over them.
@@ -204,6 +211,7 @@ def explain(
         for kind, internal, address, port, protocol, port_name, _, _ in snapshot.frontends(
             viewer, namespace, name, node
         )
+        if viewer not in failed
     )
     context = {"viewer": names[viewer], "service": f"{namespace}/{name}", "namespace": namespace}
     seen: Counter[tuple[object, ...]] = Counter()
@@ -215,10 +223,15 @@ def explain(
         turn = (index, *backend[:7])
         key = (seen[turn], *backend[:7])
         seen[turn] += 1
-        frontend = frontends[index] if index >= 0 else None
+        cut_off = viewer in failed or backend[0] in failed
+        frontend = frontends[index] if index >= 0 and viewer not in failed else None
         backends.setdefault(key, (backend, set()))[1].update(backend[7])
         # That there is no Service says more than what follows from it.
         rule = "no-service" if index >= 0 and specs[backend[0]] is None else code
+        if cut_off:
+            rule = "cluster-failed"
+            if key in rows:
+                continue
         rows.setdefault(key, []).append(_verdict(frontend, rule, detail, backend, names, context))
     candidates = tuple(
         Candidate(

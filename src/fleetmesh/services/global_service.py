@@ -224,7 +224,7 @@ class GlobalService:
         """
         view = self._source.viewpoint()
         number, node = viewer(view.names, seen_from)
-        return explain(view.snapshot, view.names, number, node, self.namespace, self.name)
+        return explain(view.snapshot, view.names, number, node, self.namespace, self.name, view.failed)
 
     def share(self, in_: Iterable[str] | None = None) -> ResourceChanges:
         """

@@ -56,6 +56,11 @@ _RULES = (
         "link the two in the topology, or bring {cluster} back if it has failed",
     ),
     Rule(
+        "cluster-failed",
+        "{viewer} and {cluster} are cut off from each other, or from themselves: one of them has failed",
+        "restore the one that has failed",
+    ),
+    Rule(
         "publisher-not-global",
         'its Service has no annotation service.cilium.io/global: "true"',
         'annotate Service {service} in {cluster} with service.cilium.io/global: "true"',
