@@ -68,7 +68,7 @@ tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 	scripts/sanitize tsan
 
 property: develop  ## the property tests on many more examples
-	FLEETMESH_EFFORT=8 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
+	FLEETMESH_EFFORT=2 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
 
 real: develop  ## tests against real servers and Cilium's own packages
 ifeq ($(REAL_TESTS),)
