@@ -50,7 +50,7 @@ std::vector<ServiceId> build(Mesh& mesh, const std::shared_ptr<Mesh>& owner, con
       spec->frontends.push_back({FrontendType::cluster_ip, false, 6, 80, 0, Address::v4(0x64400000U + s)});
       change.set_service(id, services[s], std::move(spec));
       for (std::uint32_t b = 0; b < shape.backends; ++b)
-        rows.push_back({{services[s], id, 0, backend_address(shape, id, s, b), 8080, 6}});
+        rows.push_back({{services[s], id}, {0, backend_address(shape, id, s, b), 8080, 6}});
     }
   }
   change.load(rows);
@@ -86,7 +86,8 @@ int main(int argc, char** argv) {
       const auto member = static_cast<ClusterId>(1 + random() % shape.members);
       const auto service = static_cast<std::uint32_t>(random() % shape.services);
       const auto backend = static_cast<std::uint32_t>(random() % shape.backends);
-      row.key = {services[service], member, 0, backend_address(shape, member, service, backend), 8080, 6};
+      row.offer = {services[service], member};
+      row.key = {0, backend_address(shape, member, service, backend), 8080, 6};
       row.remove = random() % 2;
     }
     Transaction change(mesh);

@@ -165,7 +165,8 @@ void load(PyTransaction& t, const std::vector<Name>& services, const py::array& 
       throw std::invalid_argument("column 'state' has " + std::to_string(states[i]) + " in row " +
                                   std::to_string(i));
     t.change->require_member(clusters[i]);
-    rows[i].key = {service_at(ids, indices[i]), clusters[i], 0, addresses[i], ports[i], protocols[i]};
+    rows[i].offer = {service_at(ids, indices[i]), clusters[i]};
+    rows[i].key = {0, addresses[i], ports[i], protocols[i]};
     rows[i].state = static_cast<BackendState>(states[i]);
     rows[i].remove = removals[i];
   }

@@ -265,10 +265,10 @@ py::typing::List<RowTuple> own_backends(const Snapshot& s, long long id, const s
   const auto service = service_id(s, space, name);
   if (!service) return result;
   const Interner& strings = s.mesh->shared().strings;
-  s.state->each_row(*service, member, [&](const RowKey& key, const Row& row) {
+  s.state->each_row(*service, member, [&](ClusterId, const RowKey& key, const Row& row) {
     if (!key.has_port()) return;
     const auto zone = strings.parts(row.zone);
-    result.append(py::make_tuple(strings.text(key.slice), key.address.text(), key.port, key.protocol,
+    result.append(py::make_tuple(strings.text(key.slice), key.address().text(), key.port, key.protocol,
                                  names_tuple(strings, row.names), static_cast<int>(row.state), row.weight,
                                  strings.text(row.node), zone.empty() ? "" : zone.front(),
                                  strings.text(row.hostname)));
@@ -283,8 +283,8 @@ std::vector<Duplicate> duplicates(const Snapshot& s, const std::string& space, c
   std::vector<Duplicate> result;
   const auto service = service_id(s, space, name);
   if (!service) return result;
-  s.state->each_row(*service, 0, [&](const RowKey& key, const Row&) {
-    if (key.has_port()) claims[{key.address, key.port, key.protocol}].add(key.member);
+  s.state->each_row(*service, 0, [&](ClusterId holder, const RowKey& key, const Row&) {
+    if (key.has_port()) claims[{key.address(), key.port, key.protocol}].add(holder);
   });
   for (const auto& [place, members] : claims) {
     if (members.count() < 2) continue;
@@ -297,8 +297,8 @@ std::vector<Duplicate> duplicates(const Snapshot& s, const std::string& space, c
 Names services(const Snapshot& s, long long id) {
   const ClusterId member = require_member(*s.state, id);
   Names names;
-  for (auto at = s.state->offers.lower_bound({member, 0}); at && at.key().member == member; at.next())
-    if (at.value().spec) names.push_back(s.mesh->shared().services.name(at.key().service));
+  for (auto at = s.state->holdings.lower_bound({member, 0}); at && at.key().member == member; at.next())
+    if (at.value()) names.push_back(s.mesh->shared().services.name(at.key().service));
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -341,8 +341,8 @@ void register_snapshot(py::module_& module) {
             const ServiceEntry* entry = entry_of(s, space, name);
             if (!entry) return members;
             entry->holders.each([&](ClusterId id) {
-              const Offer* offer = s.state->offers.find({id, *service});
-              if (offer->spec || offer->rows > 0) members.push_back(id);
+              const Offer* offer = s.state->offers.find({*service, id});
+              if (offer->spec || offer->has_ports()) members.push_back(id);
             });
             return members;
           },

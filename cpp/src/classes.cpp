@@ -56,22 +56,21 @@ std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId ser
   result->topology_version = state.topology_version;
   std::map<std::string, std::size_t> known;
   entry.holders.each([&](ClusterId id) {
-    const Offer& offer = *state.offers.find({id, service});
+    const Offer& offer = *state.offers.find({service, id});
     if (!offer.spec) return;
     const MemberFacts& viewer = *state.members.find(id);
-    std::string key;
     if (alone(*offer.spec, viewer)) {
-      put(key, id);
+      result->alone.add(id);
     } else {
       MemberSet inputs = viewer.hears;
       inputs.add(id);
       inputs &= entry.exporters;
-      key = selection_key(*offer.spec);
+      std::string key = selection_key(*offer.spec);
       for (const auto word : inputs.words()) put(key, word);
+      const auto [at, fresh] = known.try_emplace(key, result->classes.size());
+      if (fresh) result->classes.emplace_back();
+      result->classes[at->second].add(id);
     }
-    const auto [at, fresh] = known.try_emplace(key, result->classes.size());
-    if (fresh) result->classes.emplace_back();
-    result->classes[at->second].add(id);
     if (listens(*offer.spec, viewer)) result->listeners.add(id);
   });
   return result;
@@ -93,6 +92,10 @@ std::shared_ptr<const Hearers> hearers_of(const State& state, const Mesh& mesh) 
   return fresh;
 }
 
+bool current(const ServiceClasses& classes, const State& state, const ServiceEntry& entry) {
+  return classes.class_version == entry.class_version && classes.topology_version == state.topology_version;
+}
+
 }  // namespace
 
 std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service) {
@@ -102,9 +105,7 @@ std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh&
   {
     const std::scoped_lock lock(shared.classes_mutex);
     const auto known = shared.classes.find(service);
-    if (known != shared.classes.end() && known->second->class_version == entry->class_version &&
-        known->second->topology_version == state.topology_version)
-      return known->second;
+    if (known != shared.classes.end() && current(*known->second, state, *entry)) return known->second;
   }
   auto fresh = work_out(state, service, *entry);
   const std::scoped_lock lock(shared.classes_mutex);
@@ -119,28 +120,36 @@ std::vector<DeltaEntry> entries_of(const Delta& delta, const Mesh& mesh) {
   for (const Touched& touched : delta.touched) {
     MemberSet concerned = touched.viewers;
     concerned |= heard_before->any_of(touched.records) | heard_after->any_of(touched.records);
-    const auto before = classes_of(*delta.before, mesh, touched.service);
-    const auto after = classes_of(*delta.after, mesh, touched.service);
-    concerned &= before->listeners | after->listeners;
     const ServiceEntry* old_entry = delta.before->services.find(touched.service);
     const ServiceEntry* new_entry = delta.after->services.find(touched.service);
+    const auto after = classes_of(*delta.after, mesh, touched.service);
+    const bool as_before = old_entry && current(*after, *delta.before, *old_entry);
+    const auto before = as_before ? after : classes_of(*delta.before, mesh, touched.service);
+    concerned &= before->listeners | after->listeners;
     if (old_entry && new_entry) concerned -= old_entry->covered & new_entry->covered;
     concerned |= touched.own;
 
-    const MemberSet uneven = new_entry ? new_entry->uneven : MemberSet();
-    MemberSet left = concerned;
-    for (const auto& same : after->classes) {
-      const MemberSet part = same & concerned;
-      if (part.empty()) continue;
-      left -= part;
-      if (const MemberSet even = part - uneven; !even.empty()) entries.push_back({touched.service, even});
-      (part & uneven).each([&](ClusterId id) {
+    const auto add_each = [&](const MemberSet& viewers) {
+      viewers.each([&](ClusterId id) {
         MemberSet one;
         one.add(id);
         entries.push_back({touched.service, one});
       });
+    };
+    const MemberSet uneven = new_entry ? new_entry->uneven : MemberSet();
+    const MemberSet known = concerned & after->alone;
+    add_each(known);
+    MemberSet left = concerned - known;
+    for (const auto& same : after->classes) {
+      const MemberSet part = same & left;
+      if (part.empty()) continue;
+      left -= part;
+      if (const MemberSet even = part - uneven; !even.empty()) entries.push_back({touched.service, even});
+      add_each(part & uneven);
     }
-    for (const auto& same : before->classes)  // of viewers that have no such Service any more
+    // Viewers that have no such Service any more.
+    add_each(left & before->alone);
+    for (const auto& same : before->classes)
       if (const MemberSet part = same & left; !part.empty()) entries.push_back({touched.service, part});
   }
   return entries;

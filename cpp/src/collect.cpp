@@ -9,12 +9,12 @@ namespace {
 
 auto place(const Candidate& c) { return std::tie(c.address, c.port, c.protocol); }
 
-Candidate candidate_of(const RowKey& key, const Row& row) {
+Candidate candidate_of(ClusterId member, const RowKey& key, const Row& row) {
   Candidate c;
-  c.address = key.address;
+  c.address = key.address();
   c.port = key.port;
   c.protocol = key.protocol;
-  c.member = key.member;
+  c.member = member;
   c.state = row.state;
   c.weight = row.weight;
   c.names = row.names;
@@ -40,7 +40,7 @@ Revision Reader::slice_revision(ServiceId service, const Candidate& candidate) c
 
 Revision Reader::arrival(ClusterId viewer, ClusterId publisher, ServiceId service) const {
   const MemberFacts& here = *state_->members.find(viewer);
-  const Offer* offer = state_->offers.find({publisher, service});
+  const Offer* offer = state_->offers.find({service, publisher});
   const Revision heard = here.heard_since ? (*here.heard_since)[publisher] : 0;
   return std::max(
       {offer ? offer->record_revision : 0, here.joined, state_->members.find(publisher)->joined, heard});
@@ -73,30 +73,31 @@ std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool
                  [&](const Candidate& c) { return c.protocol != kNoProtocol && (explain || kept(c)); });
     run.clear();
   };
-  state_->each_row(service, own_only ? viewer : ClusterId{0}, [&](const RowKey& key, const Row& row) {
-    const bool mine = key.member == viewer;
-    const bool audible = mine || heard.has(key.member);
-    if (!audible && !explain) return;
-    if (!run.empty() && run.front().member != key.member) finish_run();
-    Candidate& c = run.emplace_back(candidate_of(key, row));
-    if (mine) {
-      if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
-      if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
-      return;
-    }
-    c.remote = true;
-    c.node = 0;
-    if (!strict_) {  // the record carries neither conditions nor weights
-      c.state = BackendState::active;
-      c.weight = kDefaultWeight;
-    } else if (c.weight != 0 && c.state != BackendState::terminating) {
-      c.state = BackendState::active;
-    }
-    if (!audible)
-      drop(c, publisher_rule(viewer, key.member, service));
-    else if (!row.exportable)
-      drop(c, Rule::not_exported);
-  });
+  state_->each_row(service, own_only ? viewer : ClusterId{0},
+                   [&](ClusterId member, const RowKey& key, const Row& row) {
+                     const bool mine = member == viewer;
+                     const bool audible = mine || heard.has(member);
+                     if (!audible && !explain) return;
+                     if (!run.empty() && run.front().member != member) finish_run();
+                     Candidate& c = run.emplace_back(candidate_of(member, key, row));
+                     if (mine) {
+                       if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
+                       if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
+                       return;
+                     }
+                     c.remote = true;
+                     c.node = 0;
+                     if (!strict_) {  // the record carries neither conditions nor weights
+                       c.state = BackendState::active;
+                       c.weight = kDefaultWeight;
+                     } else if (c.weight != 0 && c.state != BackendState::terminating) {
+                       c.state = BackendState::active;
+                     }
+                     if (!audible)
+                       drop(c, publisher_rule(viewer, member, service));
+                     else if (!row.exportable)
+                       drop(c, Rule::not_exported);
+                   });
   finish_run();
   settle_members(candidates, viewer, service);
   return candidates;
@@ -161,19 +162,18 @@ void Reader::settle_members(std::vector<Candidate>& candidates, ClusterId viewer
 }
 
 bool Reader::record(ClusterId member, ServiceId service, std::vector<RecordEntry>& entries) const {
-  const ServiceSpec* spec = state_->spec(member, service);
-  if (!spec || !spec->has_record()) return false;
+  const Offer* offer = state_->offers.find({service, member});
+  if (!offer || !offer->spec || !offer->spec->has_record()) return false;
   std::vector<Candidate> run;
-  state_->each_row(service, member, [&](const RowKey& key, const Row& row) {
-    if (row.exportable) run.push_back(candidate_of(key, row));
-  });
+  for (auto at = offer->rows.begin(); at; at.next())
+    if (at.value().exportable) run.push_back(candidate_of(member, at.key(), at.value()));
   settle_slices(run, service, true);
   std::sort(run.begin(), run.end(),
             [](const Candidate& a, const Candidate& b) { return place(a) < place(b); });
   for (const auto& c : run) {
     if (!kept(c)) continue;
-    const RowKey key{service, member, c.slice, c.address, c.port, c.protocol};
-    const Row& row = *state_->rows.find(key);
+    const RowKey key(c.slice, c.address, c.port, c.protocol);
+    const Row& row = *offer->rows.find(key);
     if (entries.empty() || entries.back().address != c.address)
       entries.push_back({c.address, row.hostname, row.zone, {}, {}});
     entries.back().ports.push_back(key);

@@ -24,18 +24,17 @@ void Offer::count(const RowKey& key, const Row& row, bool added) {
     portless += step;
     return;
   }
-  rows += step;
   if (!row.plain()) uneven += step;
   if (row.state != BackendState::active || row.ingress_dummy) return;
   for (std::size_t i = 0; i < std::min<std::size_t>(active_kinds, active.size()); ++i) {
     auto& kind = active[i];
-    if (kind.names == row.names && kind.protocol == key.protocol && kind.family == key.address.family) {
+    if (kind.names == row.names && kind.protocol == key.protocol && kind.family == key.family) {
       kind.active += step;
       return;
     }
   }
   if (!added || active_kinds > active.size()) return;
-  if (active_kinds < active.size()) active[active_kinds] = {row.names, key.protocol, key.address.family, 1};
+  if (active_kinds < active.size()) active[active_kinds] = {row.names, key.protocol, key.family, 1};
   ++active_kinds;
 }
 

@@ -229,7 +229,7 @@ std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, c
     return {{node, zone_of(viewer, node), {}}};
 
   std::set<StringId> with_rows;
-  state_->each_row(service, viewer, [&](const RowKey& key, const Row& row) {
+  state_->each_row(service, viewer, [&](ClusterId, const RowKey& key, const Row& row) {
     if (key.has_port() && row.node != 0) with_rows.insert(row.node);
   });
   std::set<StringId> nodes = with_rows;

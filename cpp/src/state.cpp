@@ -24,7 +24,7 @@ std::pair<std::string, std::string> ServiceNames::name(ServiceId id) const {
 }
 
 const ServiceSpec* State::spec(ClusterId member, ServiceId service) const {
-  const Offer* offer = offers.find({member, service});
+  const Offer* offer = offers.find({service, member});
   return offer ? offer->spec : nullptr;
 }
 

@@ -26,8 +26,8 @@ std::uint64_t mix(std::uint64_t seed, std::uint64_t value) {
 // Of a row as its record has it; records of equal rows in any order have equal sums.
 std::uint64_t record_hash(const RowKey& key, const Row& row, bool strict) {
   if (!row.exportable) return 0;
-  std::uint64_t hash = mix(static_cast<std::uint64_t>(key.address.family), key.address.high);
-  hash = mix(hash, key.address.low);
+  std::uint64_t hash = mix(static_cast<std::uint64_t>(key.family), key.high);
+  hash = mix(hash, key.low);
   hash = mix(hash, std::uint64_t{key.port} << 16 | std::uint64_t{key.protocol} << 1 | row.unnamed);
   hash = mix(hash, std::uint64_t{row.names} << 32 | row.zone);
   hash = mix(hash, row.hostname);
@@ -97,27 +97,22 @@ void Transaction::leave(ClusterId id) {
     listeners.add(other);
     state_.members[other].hears.remove(id);
   }
-  std::vector<ServiceId> services;
-  for (auto at = state_.offers.lower_bound({id, 0}); at && at.key().member == id; at.next())
-    services.push_back(at.key().service);
-  for (const ServiceId service : services) {
-    const OfferKey key{id, service};
-    std::vector<RowKey> rows;
-    state_.each_row(service, id, [&](const RowKey& row, const Row&) { rows.push_back(row); });
-    for (const auto& row : rows) state_.rows.erase(row);
+  std::vector<std::pair<ServiceId, std::shared_ptr<const ServiceSpec>>> held;
+  for (auto at = state_.holdings.lower_bound({id, 0}); at && at.key().member == id; at.next())
+    held.emplace_back(at.key().service, at.value());
+  for (const auto& [service, spec] : held) {
     std::vector<SliceKey> slices;
     for (auto at = state_.slices.lower_bound({service, id, 0});
          at && at.key().service == service && at.key().member == id; at.next())
       slices.push_back(at.key());
     for (const auto& slice : slices) state_.slices.erase(slice);
-    const Offer before = *state_.offers.find(key);
-    claim(id, service, before.spec, nullptr);
-    if (before.exports()) touch(service).viewers |= listeners;
-    const auto* const owned = state_.specs.find(key);
-    const auto kept_until_settled = owned ? *owned : nullptr;
-    state_.specs.erase(key);
-    state_.offers[key] = Offer{};
-    settle(key, before);
+    claim(id, service, spec.get(), nullptr);
+    const OfferKey key{service, id};
+    Offer& offer = state_.offers[key];
+    const OfferSaid before(offer);
+    if (before.exports) touch(service).viewers |= listeners;
+    offer = {};
+    settle(key, offer, before);
   }
   std::vector<NodeKey> nodes;
   for (auto at = state_.nodes.lower_bound({id, 0}); at && at.key().member == id; at.next())
@@ -146,8 +141,8 @@ void Transaction::hear(ClusterId viewer, const std::vector<ClusterId>& publisher
   member.heard_since = std::move(since);
   state_.topology_version = ++shared().versions;
   ((heard - known) | (known - heard)).each([&](ClusterId id) {
-    for (auto at = state_.offers.lower_bound({id, 0}); at && at.key().member == id; at.next())
-      if (at.value().exports()) touch(at.key().service).viewers.add(viewer);
+    for (auto at = state_.holdings.lower_bound({id, 0}); at && at.key().member == id; at.next())
+      if (at.value() && at.value()->exports()) touch(at.key().service).viewers.add(viewer);
   });
 }
 
@@ -188,21 +183,18 @@ void Transaction::remove_service(ClusterId member, std::string_view space, std::
 
 void Transaction::put_spec(ClusterId member, ServiceId service,
                            const std::shared_ptr<const ServiceSpec>& spec) {
-  const OfferKey key{member, service};
-  const Offer* known = state_.offers.find(key);
-  const Offer before = known ? *known : Offer{};
-  const bool same = before.spec && spec ? *before.spec == *spec : before.spec == spec.get();
+  const OfferKey key{service, member};
+  const ServiceSpec* known = state_.spec(member, service);
+  const bool same = known && spec ? *known == *spec : known == spec.get();
   if (same) return;
   ++state_.revision;
-  claim(member, service, before.spec, spec.get());
-  const auto* const owned = state_.specs.find(key);
-  const auto kept_until_settled = owned ? *owned : nullptr;
-  if (spec)
-    state_.specs[key] = spec;
-  else
-    state_.specs.erase(key);
-  state_.offers[key].spec = spec.get();
-  settle(key, before);
+  claim(member, service, known, spec.get());
+  Offer& offer = state_.offers[key];
+  const OfferSaid before(offer);
+  auto& holding = state_.holdings[{member, service}];
+  const auto kept_until_settled = std::exchange(holding, spec);
+  offer.spec = spec.get();
+  settle(key, offer, before);
 }
 
 void Transaction::claim(ClusterId member, ServiceId service, const ServiceSpec* before,
@@ -244,13 +236,11 @@ void Transaction::touch_claimants(const ClaimKey& key) {
   }
 }
 
-void Transaction::settle(const OfferKey& key, const Offer& before) {
-  Offer& after = state_.offers[key];
-  const bool had = before.exports();
+void Transaction::settle(const OfferKey& key, Offer& after, const OfferSaid& before) {
   const bool has = after.exports();
   const bool record_changed =
-      had != has || (has && (before.rows_digest != after.rows_digest ||
-                             before.spec->record_digest != after.spec->record_digest));
+      before.exports != has || (has && (before.rows_digest != after.rows_digest ||
+                                        before.spec->record_digest != after.spec->record_digest));
   Touched& touched = touch(key.service);
   touched.own.add(key.member);
   if (record_changed) {
@@ -258,16 +248,18 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
     after.record_revision = state_.revision;
   }
   ServiceEntry& entry = state_.services[key.service];
-  const bool held = after.spec || after.rows > 0 || after.portless > 0;
   entry.version = ++shared().versions;
-  if (before.spec != after.spec || had != has) entry.class_version = entry.version;
+  if (before.spec != after.spec || before.exports != has) entry.class_version = entry.version;
+  if (!entry.holders.has(key.member)) state_.holdings[{key.member, key.service}];  // at least its key
+  const bool held = after.held();
   entry.holders.set(key.member, held);
   entry.exporters.set(key.member, has);
   entry.uneven.set(key.member, !after.even());
   entry.covered.set(key.member, after.covered(shared().strings));
-  const bool nobody = entry.holders.empty();
-  if (!held) state_.offers.erase(key);
-  if (nobody) state_.services.erase(key.service);
+  if (held) return;
+  if (entry.holders.empty()) state_.services.erase(key.service);
+  state_.holdings.erase({key.member, key.service});
+  state_.offers.erase(key);
 }
 
 Transaction::SliceRows Transaction::slice_rows(const SliceKey& key,
@@ -311,13 +303,12 @@ Transaction::SliceRows Transaction::slice_rows(const SliceKey& key,
     row.state = state_of(endpoint->conditions, weight == 0);
     row.exportable = endpoint->conditions & (kReady | kServing);
     // Records list an address without ports too, and so it hides the address in older slices.
-    if (by_port.empty() && row.exportable)
-      rows.emplace_back(RowKey{key.service, key.member, key.slice, address, 0, kNoProtocol}, row);
+    if (by_port.empty() && row.exportable) rows.emplace_back(RowKey(key.slice, address, 0, kNoProtocol), row);
     for (const auto& [port, names] : by_port) {
       row.names = strings.list(names.named);
       row.unnamed = names.unnamed;
       row.ingress_dummy = address == kIngressDummy && port.second == kIngressDummyPort;
-      rows.emplace_back(RowKey{key.service, key.member, key.slice, address, port.second, port.first}, row);
+      rows.emplace_back(RowKey(key.slice, address, port.second, port.first), row);
     }
   }
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -340,60 +331,57 @@ void Transaction::remove_slice(ClusterId member, std::string_view space, std::st
     replace_slice(key, {});
 }
 
+void Transaction::drop_row(Offer& offer, const RowKey& key, const Row& row) const {
+  offer.count(key, row, false);
+  offer.rows_digest -= record_hash(key, row, mesh_->strict());
+}
+
+void Transaction::put_row(Offer& offer, const RowKey& key, const Row& row) const {
+  offer.count(key, row, true);
+  offer.rows_digest += record_hash(key, row, mesh_->strict());
+  offer.rows[key] = row;
+}
+
 void Transaction::replace_slice(const SliceKey& key, const SliceRows& rows) {
+  const OfferKey offer_key{key.service, key.member};
   SliceRows old;
   RowKey from;
-  from.service = key.service;
-  from.member = key.member;
   from.slice = key.slice;
-  for (auto at = state_.rows.lower_bound(from);
-       at && at.key().service == key.service && at.key().member == key.member && at.key().slice == key.slice;
-       at.next())
-    old.emplace_back(at.key(), at.value());
+  if (const Offer* known = state_.offers.find(offer_key))
+    for (auto at = known->rows.lower_bound(from); at && at.key().slice == key.slice; at.next())
+      old.emplace_back(at.key(), at.value());
   if (old == rows) return;
 
   ++state_.revision;
-  const OfferKey offer_key{key.member, key.service};
-  const Offer* known = state_.offers.find(offer_key);
-  const Offer before = known ? *known : Offer{};
-  Offer after = before;
-  const bool strict = mesh_->strict();
-  for (const auto& [row_key, row] : old) {
-    after.count(row_key, row, false);
-    after.rows_digest -= record_hash(row_key, row, strict);
-  }
-  for (const auto& [row_key, row] : rows) {
-    after.count(row_key, row, true);
-    after.rows_digest += record_hash(row_key, row, strict);
-  }
+  Offer& offer = state_.offers[offer_key];
+  const OfferSaid before(offer);
+  for (const auto& [row_key, row] : old) drop_row(offer, row_key, row);
   auto next = rows.begin();
   for (const auto& [row_key, row] : old) {
     while (next != rows.end() && next->first < row_key) ++next;
-    if (next == rows.end() || next->first != row_key) state_.rows.erase(row_key);
+    if (next == rows.end() || next->first != row_key) offer.rows.erase(row_key);
   }
-  for (const auto& [row_key, row] : rows) state_.rows[row_key] = row;
+  for (const auto& [row_key, row] : rows) put_row(offer, row_key, row);
   if (rows.empty())
     state_.slices.erase(key);
   else
     state_.slices[key] = state_.revision;
-  after.slices += (old.empty() ? 1U : 0U) - (rows.empty() ? 1U : 0U);
-  state_.offers[offer_key] = after;
-  settle(offer_key, before);
+  offer.slices += (old.empty() ? 1U : 0U) - (rows.empty() ? 1U : 0U);
+  settle(offer_key, offer, before);
 }
 
 void Transaction::load(std::span<const BulkRow> rows) {
   require_open();
   std::vector<std::span<const BulkRow>> runs;  // of one offer each
-  const auto offer_of = [](const BulkRow& row) { return std::tuple(row.key.service, row.key.member); };
   for (std::size_t at = 0; at < rows.size();) {
     std::size_t end = at + 1;
-    while (end < rows.size() && offer_of(rows[end]) == offer_of(rows[at])) ++end;
+    while (end < rows.size() && rows[end].offer == rows[at].offer) ++end;
     runs.push_back(rows.subspan(at, end - at));
     at = end;
   }
   // In order of keys neighbours in the maps are written one after the other.
   std::stable_sort(runs.begin(), runs.end(),
-                   [&](const auto& a, const auto& b) { return offer_of(a.front()) < offer_of(b.front()); });
+                   [](const auto& a, const auto& b) { return a.front().offer < b.front().offer; });
   for (std::size_t at = 0; at < runs.size(); ++at) {
     if (at % kAhead == 0) prefetch(std::span(runs).subspan(at, std::min(kAhead, runs.size() - at)));
     load_offer(runs[at]);
@@ -402,52 +390,54 @@ void Transaction::load(std::span<const BulkRow> rows) {
 
 // A large mesh doesn't fit into the cache, and changes are spread all over it.
 void Transaction::prefetch(std::span<const std::span<const BulkRow>> runs) const {
-  std::array<RowKey, kAhead> row_keys;
-  std::array<OfferKey, kAhead> offer_keys;
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    row_keys[i] = runs[i].front().key;
-    offer_keys[i] = {row_keys[i].member, row_keys[i].service};
-  }
-  state_.rows.prefetch(row_keys, runs.size());
-  state_.offers.prefetch(offer_keys, runs.size());
+  std::array<OfferKey, kAhead> keys;
+  for (std::size_t i = 0; i < runs.size(); ++i) keys[i] = runs[i].front().offer;
+  state_.offers.prefetch(keys, runs.size(), [](const Offer& beside) { beside.rows.prefetch_top(false); });
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    if (const Offer* offer = state_.offers.find(keys[i])) offer->rows.prefetch_top(true);
+}
+
+// The row that a bulk load makes.
+Row row_of(const BulkRow& bulk) {
+  Row row;
+  row.state = bulk.state;
+  row.unnamed = true;
+  row.exportable = bulk.state == BackendState::active || bulk.state == BackendState::terminating;
+  return row;
 }
 
 void Transaction::load_offer(std::span<const BulkRow> rows) {
-  const RowKey& first = rows.front().key;
-  require_member(first.member);
+  const OfferKey& key = rows.front().offer;
+  require_member(key.member);
+  const auto differs = [](const Row* old, const BulkRow& bulk) {
+    return bulk.remove ? old != nullptr : !old || *old != row_of(bulk);
+  };
+  const Offer* known = state_.offers.find(key);
+  auto at = std::find_if(rows.begin(), rows.end(), [&](const BulkRow& bulk) {
+    return differs(known ? known->rows.find(bulk.key) : nullptr, bulk);
+  });
+  if (at == rows.end()) return;
+
   ++state_.revision;
-  const OfferKey offer_key{first.member, first.service};
-  const Offer* known = state_.offers.find(offer_key);
-  const Offer before = known ? *known : Offer{};
-  Offer after = before;
-  const bool strict = mesh_->strict();
-  bool changed = false;
-  for (const BulkRow& bulk : rows) {
-    Row row;
-    row.state = bulk.state;
-    row.unnamed = true;
-    row.exportable = bulk.state == BackendState::active || bulk.state == BackendState::terminating;
-    const Row* old = state_.rows.find(bulk.key);
-    if (bulk.remove ? !old : old && *old == row) continue;
-    changed = true;
+  Offer& offer = state_.offers[key];
+  const OfferSaid before(offer);
+  const bool had_loaded = offer.loaded > 0;
+  for (; at != rows.end(); ++at) {
+    const Row* old = offer.rows.find(at->key);
+    if (!differs(old, *at)) continue;
     if (old) {
-      after.count(bulk.key, *old, false);
-      after.rows_digest -= record_hash(bulk.key, *old, strict);
-      --after.loaded;
+      drop_row(offer, at->key, *old);
+      --offer.loaded;
     }
-    if (bulk.remove) {
-      state_.rows.erase(bulk.key);
-      continue;
+    if (at->remove) {
+      offer.rows.erase(at->key);
+    } else {
+      put_row(offer, at->key, row_of(*at));
+      ++offer.loaded;
     }
-    after.count(bulk.key, row, true);
-    after.rows_digest += record_hash(bulk.key, row, strict);
-    ++after.loaded;
-    state_.rows[bulk.key] = row;
   }
-  if (!changed) return;
-  after.slices += (after.loaded > 0 ? 1U : 0U) - (before.loaded > 0 ? 1U : 0U);
-  state_.offers[offer_key] = after;
-  settle(offer_key, before);
+  offer.slices += (offer.loaded > 0 ? 1U : 0U) - (had_loaded ? 1U : 0U);
+  settle(key, offer, before);
 }
 
 Delta Transaction::commit() {
@@ -455,8 +445,8 @@ Delta Transaction::commit() {
   zones_changed_.each([&](ClusterId member) {
     const MemberFacts* facts = state_.members.find(member);
     if (!facts) return;
-    for (auto at = state_.offers.lower_bound({member, 0}); at && at.key().member == member; at.next()) {
-      if (!at.value().spec || !at.value().spec->node_matters(facts->service_topology)) continue;
+    for (auto at = state_.holdings.lower_bound({member, 0}); at && at.key().member == member; at.next()) {
+      if (!at.value() || !at.value()->node_matters(facts->service_topology)) continue;
       touch(at.key().service).own.add(member);
       state_.services[at.key().service].version = ++shared().versions;
     }

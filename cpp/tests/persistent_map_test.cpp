@@ -16,13 +16,18 @@ namespace {
 using Small = PersistentMap<int, std::shared_ptr<int>, 4, 4>;
 using Plain = std::map<int, int>;
 
-Plain plain(const Small& map) {
+// Leaves that have room for 4 entries at first, and for 8, 16 and 32 as they grow.
+using Growing = PersistentMap<int, std::shared_ptr<int>, 32, 4>;
+
+template <class Map>
+Plain plain(const Map& map) {
   Plain result;
   for (auto at = map.begin(); at; at.next()) result[at.key()] = *at.value();
   return result;
 }
 
-void put(Small& map, Plain& beside, int key, int value) {
+template <class Map>
+void put(Map& map, Plain& beside, int key, int value) {
   map[key] = std::make_shared<int>(value);
   beside[key] = value;
 }
@@ -35,10 +40,11 @@ TEST(PersistentMap, is_empty_at_first) {
   EXPECT_EQ(map.find(7), nullptr);
 }
 
-TEST(PersistentMap, does_what_a_plain_map_does_through_random_changes) {
+template <class Map>
+void change_at_random() {
   std::mt19937 random(7);
   for (int round = 0; round < 30; ++round) {
-    Small map;
+    Map map;
     Plain beside;
     const int keys = 1 + static_cast<int>(random() % 400);
     for (int step = 0; step < 1500; ++step) {
@@ -64,6 +70,10 @@ TEST(PersistentMap, does_what_a_plain_map_does_through_random_changes) {
   }
 }
 
+TEST(PersistentMap, does_what_a_plain_map_does_through_random_changes) { change_at_random<Small>(); }
+
+TEST(PersistentMap, so_it_does_with_leaves_that_grow) { change_at_random<Growing>(); }
+
 TEST(PersistentMap, keys_in_order_leave_full_leaves) {
   PersistentMap<int, int, 8, 8> map;
   for (int key = 0; key < 1000; ++key) map[key] = key;
@@ -72,11 +82,12 @@ TEST(PersistentMap, keys_in_order_leave_full_leaves) {
   EXPECT_EQ(expected, 1000);
 }
 
-TEST(PersistentMap, a_copy_stays_as_it_was) {
+template <class Map>
+void change_beside_copies() {
   std::mt19937 random(11);
-  Small map;
+  Map map;
   Plain beside;
-  std::vector<std::pair<Small, Plain>> copies;
+  std::vector<std::pair<Map, Plain>> copies;
   for (int step = 0; step < 3000; ++step) {
     const int key = static_cast<int>(random() % 300);
     if (random() % 3 == 0) {
@@ -89,6 +100,10 @@ TEST(PersistentMap, a_copy_stays_as_it_was) {
   }
   for (const auto& [copy, expected] : copies) ASSERT_EQ(plain(copy), expected);
 }
+
+TEST(PersistentMap, a_copy_stays_as_it_was) { change_beside_copies<Small>(); }
+
+TEST(PersistentMap, so_it_does_beside_leaves_that_grow) { change_beside_copies<Growing>(); }
 
 TEST(PersistentMap, compare_names_exactly_the_keys_that_differ) {
   std::mt19937 random(13);

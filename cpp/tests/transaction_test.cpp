@@ -91,7 +91,7 @@ TEST(Transaction, leaving_takes_everything_along) {
   EXPECT_EQ(viewers(fleet, delta), (std::vector<ClusterId>{1, 2}));
   EXPECT_EQ(fleet.backends(1, "echo"), Backends{"1:10.1.0.1"});
   const auto state = fleet.mesh->state();
-  EXPECT_EQ(state->rows.size(), 1U);
+  EXPECT_EQ(state->holdings.size(), 1U);
   EXPECT_EQ(state->claims.size(), 1U);
   EXPECT_EQ(state->slices.size(), 1U);
   EXPECT_EQ(state->offers.size(), 1U);
@@ -117,13 +117,13 @@ TEST(Transaction, a_bulk_load_is_as_good_as_slices) {
   for (const auto id : ids({2, 1}))
     for (std::uint32_t i = 1; i <= 2; ++i)
       rows.push_back(
-          {{fleet.service("echo"), id, 0, Address::v4(0x0A000000U | unsigned{id} << 16 | i), 80, 6}});
+          {{fleet.service("echo"), id}, {0, Address::v4(0x0A000000U | unsigned{id} << 16 | i), 80, 6}});
   change.load(rows);
   change.commit();
   EXPECT_EQ(fleet.backends(1, "echo"), (Backends{"1:10.1.0.1", "1:10.1.0.2", "2:10.2.0.1", "2:10.2.0.2"}));
 
   Transaction removal(fleet.mesh);
-  std::vector<BulkRow> gone{{{fleet.service("echo"), 2, 0, Address::v4(0x0A020001), 80, 6}}};
+  std::vector<BulkRow> gone{{{fleet.service("echo"), 2}, {0, Address::v4(0x0A020001), 80, 6}}};
   gone[0].remove = true;
   removal.load(gone);
   removal.commit();

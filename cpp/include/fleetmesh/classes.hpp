@@ -14,6 +14,7 @@ struct ServiceClasses {
   std::uint64_t class_version = 0;
   std::uint64_t topology_version = 0;
   std::vector<MemberSet> classes;  // by their lowest member
+  MemberSet alone;                 // viewers that are a class by themselves, not among `classes`
   MemberSet listeners;             // viewers whom other members' records concern
 };
 

@@ -12,6 +12,7 @@
 #include "fleetmesh/address.hpp"
 #include "fleetmesh/interner.hpp"
 #include "fleetmesh/member_set.hpp"
+#include "fleetmesh/persistent_map.hpp"
 
 namespace fleetmesh {
 
@@ -82,17 +83,36 @@ struct ServiceSpec {
 // The protocol of a row that stands for an address without ports. Only records have such rows.
 inline constexpr std::uint8_t kNoProtocol = 0;
 
-// One endpoint address and port of one slice of one member.
+// One address and port that a slice lists. Small, as changes copy rows along with their neighbours.
 struct RowKey {
-  ServiceId service = 0;
-  ClusterId member = 0;
+  RowKey() = default;
+  RowKey(StringId its_slice, const Address& address, std::uint16_t its_port, std::uint8_t its_protocol)
+      : high(address.high),
+        low(address.low),
+        slice(its_slice),
+        port(its_port),
+        protocol(its_protocol),
+        family(address.family) {}
+
+  std::uint64_t high = 0;  // this and `low`: the address
+  std::uint64_t low = 0;
   StringId slice = 0;
-  Address address;
   std::uint16_t port = 0;
   std::uint8_t protocol = 0;
+  Family family = Family::v4;
 
-  auto operator<=>(const RowKey&) const = default;
+  Address address() const { return {family, high, low}; }
   bool has_port() const { return protocol != kNoProtocol; }
+
+  bool operator==(const RowKey&) const = default;
+  std::strong_ordering operator<=>(const RowKey& other) const {
+    if (slice != other.slice) return slice <=> other.slice;
+    if (family != other.family) return family <=> other.family;
+    if (high != other.high) return high <=> other.high;
+    if (low != other.low) return low <=> other.low;
+    if (port != other.port) return port <=> other.port;
+    return protocol <=> other.protocol;
+  }
 };
 
 struct Row {
@@ -102,9 +122,9 @@ struct Row {
   StringId hostname = 0;
   std::uint16_t weight = kDefaultWeight;
   BackendState state = BackendState::active;
-  bool exportable = true;  // ready or serving
-  bool unnamed = false;    // the record also lists it under the empty port name
-  bool ingress_dummy = false;
+  bool exportable : 1 = true;  // ready or serving
+  bool unnamed : 1 = false;    // the record also lists it under the empty port name
+  bool ingress_dummy : 1 = false;
 
   bool operator==(const Row&) const = default;
 
@@ -114,6 +134,8 @@ struct Row {
   }
 };
 
+using Rows = PersistentMap<RowKey, Row, 32, 16>;
+
 struct SliceKey {
   ServiceId service = 0;
   ClusterId member = 0;
@@ -122,9 +144,16 @@ struct SliceKey {
 };
 
 struct OfferKey {
+  ServiceId service = 0;
+  ClusterId member = 0;
+  auto operator<=>(const OfferKey&) const = default;
+};
+
+// The same from the member's side.
+struct HoldingKey {
   ClusterId member = 0;
   ServiceId service = 0;
-  auto operator<=>(const OfferKey&) const = default;
+  auto operator<=>(const HoldingKey&) const = default;
 };
 
 // How many active rows of one protocol, family and port names a member has of a service.
@@ -135,26 +164,37 @@ struct ActiveCount {
   std::uint32_t active = 0;
 };
 
-// What one member has of one service. Trivially copyable, as changes copy it along with its neighbours.
+// What one member has of one service. Small, as changes copy it along with its neighbours.
 struct Offer {
-  const ServiceSpec* spec = nullptr;  // owned by State::specs; null: endpoints without a Service
+  Rows rows;
+  const ServiceSpec* spec = nullptr;  // owned by State::holdings; null: endpoints without a Service
   Revision record_revision = 0;       // when its record last changed
   std::uint64_t rows_digest = 0;      // of the rows as the record has them
-  std::uint32_t rows = 0;
-  std::uint32_t portless = 0;  // rows that stand for addresses without ports, not among `rows`
-  std::uint32_t uneven = 0;    // rows that are not plain
+  std::uint32_t portless = 0;         // rows that stand for addresses without ports
+  std::uint32_t uneven = 0;           // rows that are not plain
   std::uint32_t slices = 0;
-  std::uint32_t loaded = 0;  // rows of the slice that bulk loads write, among `rows`
+  std::uint32_t loaded = 0;  // rows of the slice that bulk loads write
   std::array<ActiveCount, 3> active{};
   std::uint8_t active_kinds = 0;  // of `active` in use; more than it holds: not counted any more
 
   void count(const RowKey& key, const Row& row, bool added);
+  bool has_ports() const { return rows.size() > portless; }
+  bool held() const { return spec || !rows.empty(); }
   bool exports() const { return spec && spec->exports(); }
   // Whether own active backends surely serve every frontend, so that affinity local never looks
   // at other clusters. False where that can't be told without looking at the rows.
   bool covered(const Interner& strings) const;
   // Whether the rows mean the same to the member itself as to all others.
-  bool even() const { return uneven == 0 && (rows == 0 || exports()); }
+  bool even() const { return uneven == 0 && (!has_ports() || exports()); }
+};
+
+// What an offer said before it was changed, as far as others are concerned.
+struct OfferSaid {
+  explicit OfferSaid(const Offer& offer)
+      : spec(offer.spec), rows_digest(offer.rows_digest), exports(offer.exports()) {}
+  const ServiceSpec* spec;
+  std::uint64_t rows_digest;
+  bool exports;
 };
 
 // What is known about a service over all members.

@@ -1,6 +1,7 @@
 // Memory for the nodes of persistent maps: many blocks of one size, on large pages.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <mutex>
@@ -13,53 +14,56 @@
 namespace fleetmesh {
 
 // A change of a large mesh touches nodes all over it, and with small pages the look-up of each page
-// costs as much as the node. Blocks are kept for reuse and never given back to the system.
-template <std::size_t Size>
+// costs as much as the node. Blocks are kept for reuse and never given back to the system; so pools
+// are never destroyed either, as nodes of static objects may outlive any order of destruction.
 class NodePool {
  public:
-  static void* allocate() {
-    NodePool& pool = instance();
-    const std::scoped_lock lock(pool.mutex_);
-    if (!pool.free_) pool.grow();
-    Block* block = pool.free_;
-    pool.free_ = block->next;
+  explicit NodePool(std::size_t size)
+      : size_((size + alignof(std::max_align_t) - 1) / alignof(std::max_align_t) *
+              alignof(std::max_align_t)) {}
+  NodePool(const NodePool&) = delete;
+  NodePool& operator=(const NodePool&) = delete;
+
+  // Sanitizers see a page as one block of memory, so under them each node has its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  void* allocate() const { return ::operator new(size_); }
+  void release(void* memory) const { ::operator delete(memory); }
+#else
+  void* allocate() {
+    const std::scoped_lock lock(mutex_);
+    if (!free_) grow();
+    Block* block = free_;
+    free_ = block->next;
     return block;
   }
 
-  static void release(void* memory) {
-    NodePool& pool = instance();
-    const std::scoped_lock lock(pool.mutex_);
-    auto* block = static_cast<Block*>(memory);
-    block->next = pool.free_;
-    pool.free_ = block;
+  void release(void* memory) {
+    const std::scoped_lock lock(mutex_);
+    free_ = new (memory) Block{free_};
   }
+#endif
 
  private:
-  union Block {
+  struct Block {
     Block* next;
-    alignas(std::max_align_t) std::byte bytes[Size];
   };
-  static constexpr std::size_t kPage = std::size_t{2} << 20;
+  static constexpr std::size_t kSmallPage = std::size_t{16} << 10;
+  static constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
-  // Never destroyed: nodes of static objects may outlive any order of destruction.
-  static NodePool& instance() {
-    static auto* pool = new NodePool();
-    return *pool;
-  }
-
+  // A small mesh stays small: only what is asked for again and again comes from large pages.
   void grow() {
-    void* memory = std::aligned_alloc(kPage, kPage);
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(next_page_, next_page_));
     if (!memory) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    (void)madvise(memory, kPage, MADV_HUGEPAGE);  // advice: without it all is only slower
+    if (next_page_ == kLargePage)
+      (void)madvise(memory, next_page_, MADV_HUGEPAGE);  // advice: else only slower
 #endif
-    auto* blocks = static_cast<Block*>(memory);
-    for (std::size_t i = kPage / sizeof(Block); i-- > 0;) {
-      blocks[i].next = free_;
-      free_ = &blocks[i];
-    }
+    for (std::size_t i = next_page_ / size_; i-- > 0;) free_ = new (memory + i * size_) Block{free_};
+    next_page_ = std::min(next_page_ * 2, kLargePage);
   }
 
+  const std::size_t size_;
+  std::size_t next_page_ = kSmallPage;
   std::mutex mutex_;
   Block* free_ = nullptr;
 };

@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <type_traits>
+#include <new>
 #include <utility>
 
 #include "fleetmesh/node_pool.hpp"
@@ -26,6 +26,7 @@ class PersistentMap {
   struct Node {
     std::atomic<std::uint32_t> references{1};
     std::uint16_t size = 0;
+    std::uint8_t room = 0;  // of a leaf, as an index of kRoom
     bool is_leaf;
     explicit Node(bool leaf) : is_leaf(leaf) {}
   };
@@ -53,33 +54,87 @@ class PersistentMap {
     Node* node_ = nullptr;
   };
 
-  // Sanitizers see a pool as one block of memory, so under them each node has its own.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  template <class Kind>
-  struct Pooled {};
-#else
-  template <class Kind>
-  struct Pooled {
-    static void* operator new(std::size_t) { return NodePool<sizeof(Kind)>::allocate(); }
-    static void operator delete(void* memory) { NodePool<sizeof(Kind)>::release(memory); }
-  };
-#endif
+  // So many entries a leaf can have room for. A map of a few entries takes no more memory than they
+  // need, and less is copied; all that there is room for is constructed.
+  static constexpr std::array<std::size_t, 4> kRoom{std::max<std::size_t>(4, LeafCapacity / 8),
+                                                    std::max<std::size_t>(4, LeafCapacity / 4),
+                                                    std::max<std::size_t>(4, LeafCapacity / 2), LeafCapacity};
 
-  struct Leaf : Node, Pooled<Leaf> {
-    Leaf() : Node(true) {}
-    std::array<Key, LeafCapacity> keys;
-    std::array<Value, LeafCapacity> values;
+  static std::uint8_t room_for(std::size_t entries) {
+    std::uint8_t room = 0;
+    while (kRoom[room] < entries) ++room;
+    return room;
+  }
+
+  static constexpr std::size_t rounded(std::size_t bytes, std::size_t alignment) {
+    return (bytes + alignment - 1) / alignment * alignment;
+  }
+
+  // Its keys follow it in memory, and its values follow them.
+  struct Leaf : Node {
+    static constexpr std::size_t kKeys = rounded(sizeof(Node), alignof(Key));
+    static constexpr std::size_t values_at(std::size_t room) {
+      return rounded(kKeys + kRoom[room] * sizeof(Key), alignof(Value));
+    }
+    static constexpr std::size_t bytes(std::size_t room) {
+      return values_at(room) + kRoom[room] * sizeof(Value);
+    }
+
+    explicit Leaf(std::uint8_t its_room) : Node(true) { this->room = its_room; }
+    std::size_t capacity() const { return kRoom[this->room]; }
+    Key* keys() { return reinterpret_cast<Key*>(reinterpret_cast<std::byte*>(this) + kKeys); }
+    Value* values() {
+      return reinterpret_cast<Value*>(reinterpret_cast<std::byte*>(this) + values_at(this->room));
+    }
+
+    // With room for `entries`; the first are those of `from`.
+    static Leaf* make(std::size_t entries, Leaf* from = nullptr) {
+      const std::uint8_t room = room_for(entries);
+      Leaf* leaf = new (allocate(room)) Leaf(room);
+      if (from) {
+        std::uninitialized_copy_n(from->keys(), from->size, leaf->keys());
+        std::uninitialized_copy_n(from->values(), from->size, leaf->values());
+        leaf->size = from->size;
+      }
+      std::uninitialized_value_construct_n(leaf->keys() + leaf->size, leaf->capacity() - leaf->size);
+      std::uninitialized_value_construct_n(leaf->values() + leaf->size, leaf->capacity() - leaf->size);
+      return leaf;
+    }
+
+    static void destroy(Leaf* leaf) {
+      std::destroy_n(leaf->keys(), leaf->capacity());
+      std::destroy_n(leaf->values(), leaf->capacity());
+      release(leaf, leaf->room);
+    }
+
+   private:
+    static void* allocate(std::uint8_t room) { return pool(room).allocate(); }
+    static void release(void* memory, std::uint8_t room) { pool(room).release(memory); }
+    static NodePool& pool(std::uint8_t room) {
+      static const std::array<NodePool*, kRoom.size()> pools{new NodePool(bytes(0)), new NodePool(bytes(1)),
+                                                             new NodePool(bytes(2)), new NodePool(bytes(3))};
+      return *pools[room];
+    }
   };
 
-  struct Inner : Node, Pooled<Inner> {
+  struct Inner : Node {
     Inner() : Node(false) {}
     std::array<Key, Fanout> first;  // the smallest key below each child
     std::array<Ref, Fanout> children;
+
+    static void* operator new(std::size_t) { return pool().allocate(); }
+    static void operator delete(void* memory) { pool().release(memory); }
+
+   private:
+    static NodePool& pool() {
+      static auto* const pool = new NodePool(sizeof(Inner));
+      return *pool;
+    }
   };
 
   static void destroy(Node* node) {
     if (node->is_leaf)
-      delete static_cast<Leaf*>(node);
+      Leaf::destroy(static_cast<Leaf*>(node));
     else
       delete static_cast<Inner*>(node);
   }
@@ -95,7 +150,7 @@ class PersistentMap {
   }
 
   static const Key& smallest(Node* node) {
-    return node->is_leaf ? leaf(node)->keys[0] : inner(node)->first[0];
+    return node->is_leaf ? leaf(node)->keys()[0] : inner(node)->first[0];
   }
 
   // Which child of `node` holds `key`, if any does.
@@ -105,25 +160,21 @@ class PersistentMap {
     return static_cast<std::size_t>(after - node->first.begin()) - 1;
   }
 
-  static std::size_t position_in(const Leaf* node, const Key& key) {
-    const auto end = node->keys.begin() + node->size;
-    return static_cast<std::size_t>(std::lower_bound(node->keys.begin(), end, key) - node->keys.begin());
+  static std::size_t position_in(Leaf* node, const Key& key) {
+    const Key* const keys = node->keys();
+    return static_cast<std::size_t>(std::lower_bound(keys, keys + node->size, key) - keys);
   }
 
-  // Makes the node behind `ref` ours alone, cloning it if it is shared.
-  static Node* own(Ref& ref) {
-    if (ref.unique()) return ref.get();
-    const Node* old = ref.get();
+  // Makes the node behind `ref` ours alone, cloning it if it is shared, and a leaf if it has no room
+  // for `entries`.
+  static Node* own(Ref& ref, std::size_t entries = 0) {
+    Node* old = ref.get();
     if (old->is_leaf) {
-      auto copy = std::make_unique<Leaf>();
-      const auto* from = static_cast<const Leaf*>(old);
-      std::copy_n(from->keys.begin(), old->size, copy->keys.begin());
-      std::copy_n(from->values.begin(), old->size, copy->values.begin());
-      copy->size = old->size;
-      ref = Ref(copy.release());
-    } else {
+      if (ref.unique() && leaf(old)->capacity() >= entries) return old;
+      ref = Ref(Leaf::make(std::max<std::size_t>(old->size, entries), leaf(old)));
+    } else if (!ref.unique()) {
       auto copy = std::make_unique<Inner>();
-      const auto* from = static_cast<const Inner*>(old);
+      const auto* from = inner(old);
       std::copy_n(from->first.begin(), old->size, copy->first.begin());
       std::copy_n(from->children.begin(), old->size, copy->children.begin());
       copy->size = old->size;
@@ -132,29 +183,22 @@ class PersistentMap {
     return ref.get();
   }
 
-  template <class Array, class Item>
-  static void insert_at(Array& array, std::size_t size, std::size_t at, Item&& item) {
-    const auto begin = array.begin();
-    std::move_backward(begin + static_cast<std::ptrdiff_t>(at), begin + static_cast<std::ptrdiff_t>(size),
-                       begin + static_cast<std::ptrdiff_t>(size) + 1);
-    array[at] = std::forward<Item>(item);
+  template <class Item>
+  static void insert_at(Item* items, std::size_t size, std::size_t at, Item item) {
+    std::move_backward(items + at, items + size, items + size + 1);
+    items[at] = std::move(item);
   }
 
-  template <class Array>
-  static void erase_at(Array& array, std::size_t size, std::size_t at) {
-    const auto begin = array.begin();
-    std::move(begin + static_cast<std::ptrdiff_t>(at) + 1, begin + static_cast<std::ptrdiff_t>(size),
-              begin + static_cast<std::ptrdiff_t>(at));
-    array[size - 1] = {};
+  template <class Item>
+  static void erase_at(Item* items, std::size_t size, std::size_t at) {
+    std::move(items + at + 1, items + size, items + at);
+    items[size - 1] = {};
   }
 
-  template <class Array>
-  static void move_tail(Array& from, std::size_t size, std::size_t keep, Array& to) {
-    const auto begin = from.begin();
-    std::move(begin + static_cast<std::ptrdiff_t>(keep), begin + static_cast<std::ptrdiff_t>(size),
-              to.begin());
-    std::fill(begin + static_cast<std::ptrdiff_t>(keep), begin + static_cast<std::ptrdiff_t>(size),
-              typename Array::value_type{});
+  template <class Item>
+  static void move_tail(Item* from, std::size_t size, std::size_t keep, Item* to) {
+    std::move(from + keep, from + size, to);
+    std::fill(from + keep, from + size, Item{});
   }
 
   // Where a full node is cut. Keys that arrive in order leave full nodes behind them.
@@ -167,36 +211,37 @@ class PersistentMap {
   };
 
   static Inserted insert(Ref& ref, const Key& key) {
-    Node* node = own(ref);
-    return node->is_leaf ? insert_leaf(leaf(node), key) : insert_inner(inner(node), key);
+    return ref.get()->is_leaf ? insert_leaf(ref, key) : insert_inner(inner(own(ref)), key);
   }
 
-  static Inserted insert_leaf(Leaf* node, const Key& key) {
+  static Inserted insert_leaf(Ref& ref, const Key& key) {
     Inserted result;
-    std::size_t at = position_in(node, key);
-    if (at < node->size && !(key < node->keys[at])) {
-      result.value = &node->values[at];
+    const std::size_t size = ref.get()->size;
+    std::size_t at = position_in(leaf(ref.get()), key);
+    result.is_new = at == size || key < leaf(ref.get())->keys()[at];
+    if (!result.is_new) {
+      result.value = leaf(own(ref))->values() + at;
       return result;
     }
-    result.is_new = true;
-    Leaf* target = node;
-    if (node->size == LeafCapacity) {
-      auto right = std::make_unique<Leaf>();
+    Leaf* target = leaf(own(ref, std::min(size + 1, LeafCapacity)));
+    if (size == LeafCapacity) {
+      Leaf* const node = target;
       const std::size_t keep = cut(LeafCapacity, at);
-      move_tail(node->keys, LeafCapacity, keep, right->keys);
-      move_tail(node->values, LeafCapacity, keep, right->values);
+      Leaf* const right = Leaf::make(LeafCapacity - keep + 1);
+      result.sibling = Ref(right);
+      move_tail(node->keys(), LeafCapacity, keep, right->keys());
+      move_tail(node->values(), LeafCapacity, keep, right->values());
       right->size = static_cast<std::uint16_t>(LeafCapacity - keep);
       node->size = static_cast<std::uint16_t>(keep);
       if (at >= keep && (at > keep || keep == LeafCapacity)) {
-        target = right.get();
+        target = right;
         at -= keep;
       }
-      result.sibling = Ref(right.release());
     }
-    insert_at(target->keys, target->size, at, key);
-    insert_at(target->values, target->size, at, Value{});
+    insert_at(target->keys(), target->size, at, Key(key));
+    insert_at(target->values(), target->size, at, Value{});
     ++target->size;
-    result.value = &target->values[at];
+    result.value = target->values() + at;
     return result;
   }
 
@@ -212,8 +257,8 @@ class PersistentMap {
     if (node->size == Fanout) {
       auto right = std::make_unique<Inner>();
       const std::size_t keep = cut(Fanout, at);
-      move_tail(node->first, Fanout, keep, right->first);
-      move_tail(node->children, Fanout, keep, right->children);
+      move_tail(node->first.data(), Fanout, keep, right->first.data());
+      move_tail(node->children.data(), Fanout, keep, right->children.data());
       right->size = static_cast<std::uint16_t>(Fanout - keep);
       node->size = static_cast<std::uint16_t>(keep);
       if (at >= keep && (at > keep || keep == Fanout)) {
@@ -222,8 +267,8 @@ class PersistentMap {
       }
       result.sibling = Ref(right.release());
     }
-    insert_at(target->first, target->size, at, smallest(child.get()));
-    insert_at(target->children, target->size, at, std::move(child));
+    insert_at(target->first.data(), target->size, at, Key(smallest(child.get())));
+    insert_at(target->children.data(), target->size, at, std::move(child));
     ++target->size;
     return result;
   }
@@ -231,7 +276,7 @@ class PersistentMap {
   static bool contains(Node* node, const Key& key) {
     while (!node->is_leaf) node = inner(node)->children[child_of(inner(node), key)].get();
     const std::size_t at = position_in(leaf(node), key);
-    return at < node->size && !(key < leaf(node)->keys[at]);
+    return at < node->size && !(key < leaf(node)->keys()[at]);
   }
 
   // Removes a key that is known to be there.
@@ -239,8 +284,8 @@ class PersistentMap {
     Node* node = own(ref);
     if (node->is_leaf) {
       const std::size_t at = position_in(leaf(node), key);
-      erase_at(leaf(node)->keys, node->size, at);
-      erase_at(leaf(node)->values, node->size, at);
+      erase_at(leaf(node)->keys(), node->size, at);
+      erase_at(leaf(node)->values(), node->size, at);
       --node->size;
       return;
     }
@@ -249,8 +294,8 @@ class PersistentMap {
     remove(here->children[at], key);
     Node* child = here->children[at].get();
     if (child->size == 0) {
-      erase_at(here->first, here->size, at);
-      erase_at(here->children, here->size, at);
+      erase_at(here->first.data(), here->size, at);
+      erase_at(here->children.data(), here->size, at);
       --here->size;
       return;
     }
@@ -266,24 +311,23 @@ class PersistentMap {
     const Node* left = node->children[at].get();
     const Node* right = node->children[at + 1].get();
     const std::size_t capacity = left->is_leaf ? LeafCapacity : Fanout;
-    if (static_cast<std::size_t>(left->size) + right->size > capacity / 2) return;
-    Node* into = own(node->children[at]);
+    const std::size_t both = static_cast<std::size_t>(left->size) + right->size;
+    if (both > capacity / 2) return;
+    Node* into = own(node->children[at], both);
     Node* from = own(node->children[at + 1]);
-    const auto offset = static_cast<std::ptrdiff_t>(into->size);
+    const std::size_t offset = into->size;
     if (into->is_leaf) {
-      std::move(leaf(from)->keys.begin(), leaf(from)->keys.begin() + from->size,
-                leaf(into)->keys.begin() + offset);
-      std::move(leaf(from)->values.begin(), leaf(from)->values.begin() + from->size,
-                leaf(into)->values.begin() + offset);
+      std::move(leaf(from)->keys(), leaf(from)->keys() + from->size, leaf(into)->keys() + offset);
+      std::move(leaf(from)->values(), leaf(from)->values() + from->size, leaf(into)->values() + offset);
     } else {
       std::move(inner(from)->first.begin(), inner(from)->first.begin() + from->size,
                 inner(into)->first.begin() + offset);
       std::move(inner(from)->children.begin(), inner(from)->children.begin() + from->size,
                 inner(into)->children.begin() + offset);
     }
-    into->size = static_cast<std::uint16_t>(into->size + from->size);
-    erase_at(node->first, node->size, at + 1);
-    erase_at(node->children, node->size, at + 1);
+    into->size = static_cast<std::uint16_t>(both);
+    erase_at(node->first.data(), node->size, at + 1);
+    erase_at(node->children.data(), node->size, at + 1);
     --node->size;
   }
 
@@ -292,8 +336,8 @@ class PersistentMap {
   class Cursor {
    public:
     explicit operator bool() const { return depth_ > 0; }
-    const Key& key() const { return leaf(top().node)->keys[top().at]; }
-    const Value& value() const { return leaf(top().node)->values[top().at]; }
+    const Key& key() const { return leaf(top().node)->keys()[top().at]; }
+    const Value& value() const { return leaf(top().node)->values()[top().at]; }
 
     void next() {
       ++stack_[depth_ - 1].at;
@@ -351,13 +395,13 @@ class PersistentMap {
     if (!node) return nullptr;
     while (!node->is_leaf) node = inner(node)->children[child_of(inner(node), key)].get();
     const std::size_t at = position_in(leaf(node), key);
-    if (at == node->size || key < leaf(node)->keys[at]) return nullptr;
-    return &leaf(node)->values[at];
+    if (at == node->size || key < leaf(node)->keys()[at]) return nullptr;
+    return leaf(node)->values() + at;
   }
 
   // The value of `key`, made by default if there was none; ours to change until the next change.
   Value& operator[](const Key& key) {
-    if (!root_) root_ = Ref(new Leaf());
+    if (!root_) root_ = Ref(Leaf::make(1));
     Inserted result = insert(root_, key);
     if (result.is_new) ++size_;
     if (result.sibling) {
@@ -412,24 +456,31 @@ class PersistentMap {
   }
 
   // Fetches what lies on the way to several keys, so that the waits for memory overlap. A change of
-  // one of them soon after finds its nodes in the cache; nothing else comes of it.
-  template <std::size_t Count>
-  void prefetch(const std::array<Key, Count>& keys, std::size_t count) const {
+  // one of them soon after finds its nodes in the cache; nothing else comes of it. `below(value)` is
+  // called for the values beside the keys, which a change copies too.
+  template <std::size_t Count, class Below>
+  void prefetch(const std::array<Key, Count>& keys, std::size_t count, Below below) const {
     if (!root_) return;
+    std::size_t levels = 0;  // of inner nodes; all leaves are on one level
+    for (Node* node = root_.get(); !node->is_leaf; node = inner(node)->children[0].get()) ++levels;
     std::array<Node*, Count> at;
     at.fill(root_.get());
-    for (bool deeper = !root_.get()->is_leaf; deeper;) {
+    for (; levels > 0; --levels)
       for (std::size_t i = 0; i < count; ++i) {
         const Inner* node = inner(at[i]);
         at[i] = node->children[child_of(node, keys[i])].get();
         // A change counts references of all the children.
         for (std::size_t child = 0; child < node->size; ++child)
           __builtin_prefetch(node->children[child].get(), 1);
-        fetch(at[i], sizeof(Inner));
+        fetch(at[i], levels > 1 ? sizeof(Inner) : Leaf::bytes(kRoom.size() - 1));
       }
-      deeper = !at[0]->is_leaf;  // all leaves are on one level
-    }
-    for (std::size_t i = 0; i < count; ++i) fetch(at[i], sizeof(Leaf));
+    for (std::size_t i = 0; i < count; ++i)
+      for (std::size_t entry = 0; entry < at[i]->size; ++entry) below(leaf(at[i])->values()[entry]);
+  }
+
+  // Fetches the topmost node: all of it, or the part that a change of a copy counts references in.
+  void prefetch_top(bool all) const {
+    if (root_) fetch(root_.get(), all ? Leaf::bytes(1) : 1);
   }
 
   // Calls `changed(key)` for each key that only one side has or whose values differ by `same`.

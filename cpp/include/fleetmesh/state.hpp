@@ -45,25 +45,22 @@ struct State {
   Revision revision = 0;
   std::uint64_t topology_version = 0;  // never the same for two different sets of members and links
   PersistentMap<ClusterId, MemberFacts, 16> members;
-  PersistentMap<RowKey, Row, 32, 16> rows;
   PersistentMap<SliceKey, Revision, 64, 8> slices;
-  PersistentMap<OfferKey, Offer, 16, 16> offers;
-  PersistentMap<OfferKey, std::shared_ptr<const ServiceSpec>, 16, 8> specs;
+  PersistentMap<OfferKey, Offer, 4, 8> offers;  // few to a node: a change is of one of them
+  // Of every offer, with its Service, if there is one.
+  PersistentMap<HoldingKey, std::shared_ptr<const ServiceSpec>, 16, 8> holdings;
   PersistentMap<ServiceId, ServiceEntry, 16> services;
   PersistentMap<NodeKey, StringId> nodes;  // -> zone
   PersistentMap<ClaimKey, Revision> claims;
 
   const ServiceSpec* spec(ClusterId member, ServiceId service) const;
-  // Calls `visit(key, row)` for the rows of a service, or of one member in it, in order of keys.
+  // Calls `visit(member, key, row)` for the rows of a service, or of one member in it, in order.
   template <class Visit>
   void each_row(ServiceId service, ClusterId member, Visit visit) const {
-    RowKey from;
-    from.service = service;
-    from.member = member;
-    from.address.high = 0;
-    for (auto at = rows.lower_bound(from); at; at.next()) {
-      if (at.key().service != service || (member && at.key().member != member)) break;
-      visit(at.key(), at.value());
+    for (auto offer = offers.lower_bound({service, member}); offer; offer.next()) {
+      if (offer.key().service != service || (member && offer.key().member != member)) break;
+      for (auto at = offer.value().rows.begin(); at; at.next())
+        visit(offer.key().member, at.key(), at.value());
     }
   }
 };

@@ -30,6 +30,7 @@ struct PortFacts {
 
 // One backend of a bulk load.
 struct BulkRow {
+  OfferKey offer;
   RowKey key;
   BackendState state = BackendState::active;
   bool remove = false;
@@ -78,11 +79,13 @@ class Transaction {
   void replace_slice(const SliceKey& key, const SliceRows& rows);
   void prefetch(std::span<const std::span<const BulkRow>> runs) const;
   void load_offer(std::span<const BulkRow> rows);
+  void drop_row(Offer& offer, const RowKey& key, const Row& row) const;
+  void put_row(Offer& offer, const RowKey& key, const Row& row) const;
   void put_spec(ClusterId member, ServiceId service, const std::shared_ptr<const ServiceSpec>& spec);
   void claim(ClusterId member, ServiceId service, const ServiceSpec* before, const ServiceSpec* after);
   void touch_claimants(const ClaimKey& key);
   // Brings what is derived from an offer up to date after it changed from `before`.
-  void settle(const OfferKey& key, const Offer& before);
+  void settle(const OfferKey& key, Offer& after, const OfferSaid& before);
 
   std::shared_ptr<Mesh> mesh_;
   std::shared_ptr<const State> before_;
