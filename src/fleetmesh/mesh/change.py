@@ -8,7 +8,7 @@ slices of pods, imports) is worked out at the end, by `Controllers` and `Imports
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +16,7 @@ import attrs
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import Allocations, Ranges
 from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh import bulk
+from fleetmesh.mesh import bulk, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
 from fleetmesh.mesh.imports import Imports
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fleetmesh._core import Snapshot, Transaction
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name
+    from fleetmesh.mesh.topology import Topology
 
 
 @attrs.define(eq=False, repr=False)
@@ -59,20 +60,22 @@ class Change:
 
     Attributes:
         members: Name -> member, of the whole mesh: an address that one declares may be taken from another.
+            In order of cluster id; replaced, not changed, where one joins or leaves.
+        topology: Who hears whom, of those that have not failed.
         snapshot: The state before.
-        linked: Whether two members, by name, hear each other.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
+        heard_anew: Whether it has changed who hears whom.
     """
 
     core: Transaction
     snapshot: Snapshot
     allocations: Allocations
-    members: Mapping[str, Member]
-    linked: Callable[[str, str], bool]
+    members: dict[str, Member]
+    topology: Topology
     exporters: dict[Name, frozenset[str]]
     journal: Journal = attrs.field(factory=Journal)
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
-    _everything_heard: bool = attrs.field(default=False, init=False)
+    heard_anew: bool = attrs.field(default=False, init=False)
 
     # What users ask for
 
@@ -119,13 +122,16 @@ class Change:
         self.journal.put(store.flags, "drained", True)
 
     def fail(self, member: Member) -> None:
-        """Cut it off; whom everybody hears is set by the mesh."""
-        self.journal.put(member._writable().flags, "failed", True)
+        """Cut it off."""
+        if not member.failed:
+            self.journal.put(member._writable().flags, "failed", True)
+            membership.set_hearing(self, around=member.name)
 
     def restore(self, member: Member) -> None:
-        """Bring back what `drain` took away; whom everybody hears is set by the mesh."""
+        """Undo `drain` and `fail`."""
         store = member._writable()
-        self.journal.drop(store.flags, "failed")
+        if self.journal.drop(store.flags, "failed"):
+            membership.set_hearing(self, around=member.name)
         if not self.journal.drop(store.flags, "drained"):
             return
         for slices in store.slices.values():
@@ -202,12 +208,17 @@ class Change:
 
     def plan_imports(self) -> None:
         """Who hears whom has changed: plan every import at the end."""
-        self._everything_heard = True
+        self.heard_anew = True
+
+    def linked(self, viewer: str, publisher: str) -> bool:
+        """Whether two members, by name, hear each other."""
+        failed = any(self.members[name].failed for name in (viewer, publisher))
+        return not failed and self.topology.linked(viewer, publisher)
 
     def finish(self) -> None:
         """Work out what follows from all that was touched."""
         Controllers(self).run()
-        Imports(self).run(everything=self._everything_heard)
+        Imports(self).run(everything=self.heard_anew)
 
     def drop(self) -> None:
         """Take everything back. The change is of no use afterwards."""
