@@ -89,21 +89,22 @@ class Change:
             self._remove(member, key_in_store(resource))
 
     def replace(
-        self, member: Member, resources: Iterable[Resource], source: str, said: Iterable[Finding] = ()
+        self,
+        member: Member,
+        resources: Iterable[Resource],
+        source: str,
+        said: Iterable[Finding] = (),
+        *,
+        remove: bool,
     ) -> None:
-        """
-        Upsert what a source gives, and remove what it gave and doesn't any more.
-
-        Where a document could not be read nothing is removed: what it held before stays in force.
-        """
-        given, said = tuple(resources), tuple(said)
-        unread = any(each.code == "manifest-problem" for each in said)
+        """Upsert what a source gives; with `remove`, what it gave before and doesn't any more goes."""
+        given = tuple(resources)
         keep = {key_in_store(resource) for resource in given}
         check_self_managed(member.name, given)
         for key in list(member._store.sources.get(source, ())):
-            if key not in keep and not unread:
+            if remove and key not in keep:
                 self._remove(member, key)
-        self._apply(member, given, source, said)
+        self._apply(member, given, source, tuple(said))
 
     def drain(self, member: Member) -> None:
         """Take every endpoint out of the core."""
