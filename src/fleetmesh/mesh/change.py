@@ -22,6 +22,7 @@ from fleetmesh.mesh.dirty import Dirty
 from fleetmesh.mesh.imports import Imports
 from fleetmesh.mesh.journal import Journal
 from fleetmesh.mesh.limits import check_self_managed
+from fleetmesh.mesh.origins import renew
 from fleetmesh.mesh.routing import export, route
 from fleetmesh.mesh.sending import declare, lose, own_addresses, send_service, send_slice
 from fleetmesh.mesh.store import key_in_store
@@ -265,9 +266,11 @@ class Change:
         self.journal.put_in(store.sources, source, key, None)
         own = (*notes, *_findings_of(resource))
         self._note(member, key, own)
-        if old == resource:
+        if old is not None and old == resource:
             # The same again is no event; only where it was read may have changed.
             self.journal.put(store.resources, key, resource)
+            if old.origin != resource.origin:
+                renew(self, member, resource)
             return
         route(self, member, old, resource)
         self.journal.drop(store.resources, key)
