@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetmesh.cli import findings, options, plain
-from fleetmesh.cli.loading import code_of, load
+from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
 from fleetmesh.cli.whatif import AffinityType, InOrder, TargetType, carry_out, steps_of
@@ -59,7 +59,10 @@ def command(
     with progress("comparing"):
         data = answer(before, after, [str(each) for each in changes] or [f"with {other}"], notes)
     emit(form, data, lambda paper: draw(paper, data))
-    return max(code_of(before.findings), code_of(after.findings))
+    # What a change brings is shown above; what was wrong before is told where to find.
+    codes = [conclude(before, path)]
+    codes.append(conclude(after, other) if other else code_of(after.findings))
+    return max(codes)
 
 
 def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[str] = ()) -> plain.Plain:
