@@ -199,6 +199,10 @@ def test_what_keeps_a_change_from_its_effect_is_noted() -> None:
     web = mesh.service("shop", "web")
 
     assert web.share().notes == ("east: namespace shop is not global, so nothing of it is published",)
+    assert str(web.share()).splitlines() == [
+        "east: Service shop/web: service.cilium.io/global: 'false' -> 'true'",
+        "note: east: namespace shop is not global, so nothing of it is published",
+    ]
     assert "is not global" in web.set_affinity("local").notes[0]
     assert "is not global" in web.unshare().notes[0]
 

@@ -13,10 +13,13 @@ import attrs
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.names import View
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
+from fleetmesh.services.dns import CLUSTER_ZONE, resolve
 from fleetmesh.services.judge import Judge, frontend_conflicts, judge_service
+from fleetmesh.services.lacking import Lack, lack_of
 from fleetmesh.services.mcs import unimported
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.store import Name
 
 _SEVERITIES = ("error", "warning", "info")
+_HOLLOW = "service-without-match"
 _ADMISSION = frozenset({"NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"})
 _LAYERED = frozenset({"ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"})
 
@@ -79,7 +83,11 @@ class Report:
             self.judged.clear()
             names = {name for number in view.names for name in snapshot.services(number)}
         else:
-            names = self.changed | set(snapshot.changed_since(self.at))
+            # Why a Service has no endpoint hangs on pods, of which the core knows nothing then.
+            hollow = (
+                name for name, told in self.judged.items() if any(each.code == _HOLLOW for each in told)
+            )
+            names = self.changed.union(snapshot.changed_since(self.at), hollow)
         for name in names:
             found = judge_service(judge, *name)
             if found:
@@ -107,18 +115,21 @@ def judge_of(mesh: Mesh) -> Judge:
     """How the rules see the mesh."""
     members = {member.cluster_id: member for member in mesh.members.values()}
 
-    def selects(number: int, namespace: str, name: str) -> bool:
-        service = members[number]._store.service(namespace, name)
-        return (
-            service is not None
-            and bool(service.selector)
-            and bool(service.ports)
-            and service.type != "ExternalName"
-        )
+    def lack(number: int, namespace: str, name: str) -> Lack | None:
+        store = members[number]._store
+        service = store.service(namespace, name)
+        if service is None:
+            return None
+        pods, slices = store.pods.get(namespace, {}), store.slices.get((namespace, name), {})
+        return lack_of(service, pods.values(), slices.values(), drained=store.drained)
+
+    def synced(number: int, namespace: str, name: str) -> bool:
+        asked = View(mesh, members[number]), f"{name}.{namespace}.svc.{CLUSTER_ZONE}"
+        return any(resolve(*asked, kind) for kind in ("A", "AAAA"))
 
     view = mesh.viewpoint()
     topology = frozenset(number for number, each in members.items() if each.settings.service_topology)
-    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, selects)
+    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, lack, synced)
 
 
 def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -179,8 +190,8 @@ def _reachable(mesh: Mesh, member: Member) -> Iterator[Finding]:
         yield finding(
             "tenants-reachable",
             f"Cluster {member.name}",
-            f"it has no policy object that judges ingress, so that pods of {_listed(others)} can reach its "
-            "pods: the hub topology hides services, it doesn't block routing",
+            f"it has no policy object that judges ingress, so that pods of {_listed(others)}, which are "
+            "world to it, can reach its pods: the hub topology hides services, it doesn't block routing",
         )
 
 

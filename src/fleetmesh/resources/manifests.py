@@ -172,12 +172,12 @@ def unknown_kind_findings(resources: Iterable[Resource]) -> tuple[Finding, ...]:
 
 
 def problem_findings(problems: Iterable[Problem]) -> tuple[Finding, ...]:
-    """Each problem as a finding, for those who go on with what was good."""
+    """Each problem as a finding, for those who go on with what was good; where it is stands beside."""
     return tuple(
         finding(
             "manifest-problem",
             each.file,
-            str(each),
+            f"{each.field}: {each.message}" if each.field else each.message,
             where=Origin(each.file, each.document, each.line),
         )
         for each in problems

@@ -54,7 +54,7 @@ class ResourceChanges:
 
     Attributes:
         changes: In order of cluster ids.
-        notes: What keeps the changes from having the whole effect, one sentence each.
+        notes: What keeps the changes from having the whole effect, one sentence each; `str` shows them too.
     """
 
     changes: tuple[ResourceChange, ...] = ()
@@ -72,4 +72,4 @@ class ResourceChanges:
         return tuple(dict.fromkeys(change.member for change in self.changes))
 
     def __str__(self) -> str:
-        return "\n".join(str(change) for change in self.changes)
+        return "\n".join([*map(str, self.changes), *(f"note: {note}" for note in self.notes)])

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from fleetmesh.findings import Finding
+from fleetmesh.services.lacking import Lack
 from fleetmesh.services.mcs import is_derived
-from fleetmesh.services.service_facts import ServiceFacts
+from fleetmesh.services.service_facts import SERVING, ServiceFacts
 
 Port = tuple[int, str]
 """Protocol number and port name."""
@@ -34,26 +35,33 @@ def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
 
 def service_without_match(facts: ServiceFacts) -> Iterable[Finding]:
     """
-    A Service whose selector gives it no endpoint, and a global one without selector that nobody serves.
+    A Service with a selector and no endpoint that serves, by what it lacks, and a global one without
+    selector that nobody serves.
 
-    Where other clusters' endpoints serve it, it is information only.
+    Where backends of other clusters are in use instead, it is information only.
     """
-    judge = facts.judge
-    empty = [c for c, spec in facts.specs.items() if c not in facts.rows and not spec.external_name]
-    selecting = [c for c in empty if judge.selects(c, facts.namespace, facts.name)]
-    served = [c for c in selecting if facts.sources(c)]
-    if served:
-        message = f"its selector matches no pod that serves it in {judge.listed(served)}; endpoints of other "
-        message += "clusters serve it there"
-        yield attrs.evolve(facts.report("service-without-match", message), severity="info")
-    unserved = [c for c in selecting if c not in served]
-    if unserved:
-        yield facts.report(
-            "service-without-match",
-            f"its selector matches no pod that serves it in {judge.listed(unserved)}, and no other cluster's "
-            "endpoints stand in",
+    judge, name = facts.judge, (facts.namespace, facts.name)
+    # Who has unready or drained endpoints has rows; they are no use.
+    empty = [
+        cluster
+        for cluster, spec in facts.specs.items()
+        if not spec.external_name and all(row.state not in SERVING for row in facts.rows.get(cluster, ()))
+    ]
+    lacking: dict[tuple[Lack, bool], list[int]] = {}
+    for cluster in empty:
+        lack = judge.lack(cluster, *name)
+        if lack is not None:
+            lacking.setdefault((lack, facts.served_by_others(cluster)), []).append(cluster)
+    for (lack, served), clusters in lacking.items():
+        instead = (
+            "; endpoints of other clusters serve it there"
+            if served
+            else ", and no other cluster's endpoints stand in"
         )
-    idle = [c for c in empty if c not in selecting and facts.specs[c].is_global and not facts.sources(c)]
+        said = facts.report("service-without-match", lack.said(judge.listed(clusters)) + instead)
+        yield attrs.evolve(said, fix=lack.fix, severity="info" if served else said.severity)
+    told = {cluster for clusters in lacking.values() for cluster in clusters}
+    idle = [c for c in empty if c not in told and facts.specs[c].is_global and not facts.sources(c)]
     if idle and not facts.rows:
         yield facts.report(
             "service-without-match",
@@ -142,6 +150,21 @@ def one_sided_global(facts: ServiceFacts) -> Iterable[Finding]:
             "one-sided-global",
             f"it is exported by {facts.judge.listed(facts.exported)} but not global in "
             f"{facts.judge.listed(apart)}: these use only their own endpoints",
+        )
+
+
+def namespace_not_global(facts: ServiceFacts) -> Iterable[Finding]:
+    """A global Service that is kept at home by its namespace (pkg/clustermesh/namespace/namespace.go)."""
+    kept = [
+        cluster
+        for cluster, spec in facts.specs.items()
+        if spec.is_global and spec.shared and not spec.namespace_global and not spec.external_name
+    ]
+    if kept:
+        yield facts.report(
+            "namespace-not-global",
+            f"it is marked global, but its namespace {facts.namespace} is not in "
+            f"{facts.judge.listed(kept)}: nothing of it is exported there",
         )
 
 

@@ -57,21 +57,20 @@ def slice_overlap(facts: ServiceFacts) -> Iterable[Finding]:
     Q6 and Q7: an address in several slices of one cluster. Which slice's ports, zone and host name are
     exported is random in Cilium, and after a change of one slice it may lose the backend at home.
     """
-    found: defaultdict[int, dict[str, set[str]]] = defaultdict(dict)
     for cluster, rows in facts.rows.items():
-        for row in rows:
-            found[cluster].setdefault(row.address, set()).add(row.slice)
-        found[cluster] = {address: names for address, names in found[cluster].items() if len(names) > 1}
-    for cluster, address, winner in _repeated(facts):
-        found[cluster].setdefault(address, set()).update({winner} - {""})
-    for cluster, addresses in found.items():
+        slices: dict[str, set[str]] = {}
+        if len({row.slice for row in rows}) > 1:
+            for row in rows:
+                slices.setdefault(row.address, set()).add(row.slice)
+        for address, winner in _overruled(facts, cluster).items():
+            here = {row.slice for row in rows if row.address == address}
+            slices.setdefault(address, set()).update(here, {winner})
+        addresses = sorted(address for address, names in slices.items() if len(names) > 1)
         if addresses:
             yield facts.report(
                 "slice-overlap",
-                f"{facts.judge.names[cluster]} has {counted(sorted(addresses))} in several EndpointSlices",
-                [f"{address}: {', '.join(sorted(addresses[address]))}" for address in sorted(addresses)][
-                    :SHOWN
-                ],
+                f"{facts.judge.names[cluster]} has {counted(addresses)} in several EndpointSlices",
+                [f"{address}: {', '.join(sorted(slices[address]))}" for address in addresses[:SHOWN]],
             )
 
 
@@ -194,21 +193,23 @@ def _has(judge: Judge, cluster_id: int, namespace: str, name: str, claim: Socket
     return any((address, port, protocol) == claim for _, _, address, port, protocol, *_ in frontends)
 
 
-def _repeated(facts: ServiceFacts) -> Iterable[tuple[int, str, str]]:
+def _overruled(facts: ServiceFacts, cluster: int) -> dict[str, str]:
     """
-    Sockets that a cluster lists more than once: (cluster, address, the winning slice or "").
+    Addresses that another slice of the cluster keeps out of its record, and that slice.
 
-    The candidates of any one viewer have every row of every member. Bulk-loaded rows have no slices.
+    It may have no ports, and then has no row at home; only who hears the cluster has a verdict that names it.
     """
-    listing = [cluster for cluster, rows in facts.rows.items() if any(row.slice for row in rows)]
-    if not listing:
-        return
-    seen: set[tuple[int, int, str, int, int]] = set()
-    candidates = facts.judge.snapshot.candidates(listing[0], facts.namespace, facts.name)
-    for index, (cluster, address, port, protocol, *_), rule, detail in candidates:
-        key = (index, cluster, address, port, protocol)
-        if rule == "slice-overlap":
-            yield cluster, address, detail
-        elif key in seen:
-            yield cluster, address, ""
-        seen.add(key)
+    offered = facts.exported.get(cluster)
+    if offered is None or all(
+        (row.address, row.port, row.protocol) in offered for row in facts.rows[cluster]
+    ):
+        return {}
+    viewer = next((c for c in facts.judge.names if cluster in facts.heard[c]), None)
+    if viewer is None:
+        return {}
+    candidates = facts.judge.snapshot.candidates(viewer, facts.namespace, facts.name)
+    return {
+        address: winner
+        for _, (owner, address, *_), rule, winner in candidates
+        if owner == cluster and rule == "slice-overlap"
+    }

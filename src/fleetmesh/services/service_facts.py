@@ -15,13 +15,21 @@ from fleetmesh.findings import Finding, finding
 
 if TYPE_CHECKING:
     from fleetmesh._core import ServiceSpec, Snapshot
+    from fleetmesh.services.lacking import Lack
 
 SHOWN = 8
 """How many names or addresses a sentence lists; the rest is counted."""
 
+SERVING = frozenset({0, 1})
+"""The states, active and terminating, of a backend that may take connections."""
 
-def _always(cluster_id: int, namespace: str, name: str) -> bool:  # noqa: ARG001 (the shape of `selects`)
-    return True
+
+def _nothing(cluster_id: int, namespace: str, name: str) -> None:  # noqa: ARG001 (the shape of `lack`)
+    return None
+
+
+def _never(cluster_id: int, namespace: str, name: str) -> bool:  # noqa: ARG001 (the shape of `synced`)
+    return False
 
 
 @attrs.frozen(slots=False)
@@ -33,15 +41,17 @@ class Judge:
         names: The name of each member by its cluster id.
         strict: Whether the mesh is in strict mode, which doesn't reproduce most quirks.
         service_topology: The members that have the setting of that name on.
-        selects: Whether a member's Service (cluster id, namespace, name) ought to have endpoints of its
-            own: it has a selector and ports. One that is filled by hand or by an import ought not.
+        lack: Why a member's Service (cluster id, namespace, name) has no endpoint of its own; None for one
+            that ought to have none, as one that is filled by hand or by an import.
+        synced: Whether clients of a member's headless Service find endpoints of other clusters by its name.
     """
 
     snapshot: Snapshot
     names: Mapping[int, str]
     strict: bool = False
     service_topology: frozenset[int] = frozenset()
-    selects: Callable[[int, str, str], bool] = _always
+    lack: Callable[[int, str, str], Lack | None] = _nothing
+    synced: Callable[[int, str, str], bool] = _never
 
     @cached_property
     def hears(self) -> Mapping[int, frozenset[int]]:
@@ -112,6 +122,17 @@ class ServiceFacts:
         """The exporters whose endpoints a member may use."""
         spec = self.specs.get(viewer)
         return self.heard[viewer] if spec is not None and spec.is_global else frozenset()
+
+    def served_by_others(self, viewer: int) -> bool:
+        """Whether a member has backends of other clusters in use."""
+        if not self.sources(viewer):
+            return False
+        if self.specs[viewer].headless:
+            return self.judge.synced(viewer, self.namespace, self.name)
+        frontends = self.judge.snapshot.frontends(viewer, self.namespace, self.name)
+        return any(
+            backend[0] != viewer for *_, backends, in_use in frontends for backend in backends[:in_use]
+        )
 
     @cached_property
     def used_exporters(self) -> tuple[int, ...]:

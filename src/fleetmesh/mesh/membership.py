@@ -1,0 +1,138 @@
+"""
+Coming and going: what a member joins with, and what its joining or leaving means to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh.errors import AlreadyInMeshError, MeshError
+from fleetmesh.identity import Ranges, parse_networks
+from fleetmesh.identity.ranges import WHATS
+from fleetmesh.mesh import limits
+from fleetmesh.mesh.carving import carve
+from fleetmesh.mesh.member import Member
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.change import Change
+    from fleetmesh.mesh.settings import ClusterSettings
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What a member joins with; `None` where a member that comes back keeps what it had."""
+
+    cluster_id: int | None
+    settings: ClusterSettings | None
+    labels: Mapping[str, str] | None
+    ranges: Ranges
+    routing_domain: str | None
+
+
+def ranges_of(pod: Iterable[str], service: Iterable[str], node: Iterable[str]) -> Ranges:
+    """
+    Ranges as a caller gives them.
+
+    Raises:
+        MeshError: A text stands where a list is expected.
+    """
+    return Ranges(pod_cidrs=_texts(pod), service_cidrs=_texts(service), node_cidrs=_texts(node))
+
+
+def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member:
+    """
+    Let a member in.
+
+    Raises:
+        MeshError: As `Mesh.join` says; nothing has been changed.
+    """
+    members = change.members
+    old = name if isinstance(name, Member) else None
+    if old is not None and old._mesh is not None:
+        raise AlreadyInMeshError(old.name, old._mesh.name)
+    limits.check_room(len(members), limit)
+    limits.check_name(name if old is None else old.name, members)
+    number = limits.check_id(
+        old.cluster_id if old is not None and terms.cluster_id is None else terms.cluster_id,
+        limit,
+        {each.cluster_id: each.name for each in members.values()},
+    )
+    if old is None:
+        assert isinstance(name, str)
+        member = Member(name, number)
+    else:
+        member = old
+    declared = Ranges(
+        **{f"{what}_cidrs": terms.ranges.of(what) or member.declared.of(what) for what in WHATS}
+    )
+    for what in WHATS:
+        parse_networks(member.name, declared.of(what))
+    others = {each.name: each.declared.pod_cidrs for each in members.values()}
+    limits.check_pod_ranges(member.name, declared.pod_cidrs, others)
+    domain = member.routing_domain if terms.routing_domain is None else terms.routing_domain
+    limits.check_domain(member.name, domain, (each.routing_domain for each in members.values()))
+    limits.check_self_managed(member.name, member.resources.values())
+    new = {"cluster_id": number, "declared": declared, "routing_domain": domain}
+    new |= {} if terms.settings is None else {"settings": terms.settings}
+    new |= {} if terms.labels is None else {"labels": terms.labels}
+    for attribute, value in new.items():
+        change.journal.set(member, attribute, value)
+    _enter(change, member)
+    return member
+
+
+def _enter(change: Change, member: Member) -> None:
+    everybody = {**change.members, member.name: member}
+    change.members = dict(sorted(everybody.items(), key=lambda item: item[1].cluster_id))
+    settings = member.settings
+    change.core.join(
+        member.cluster_id,
+        member.name,
+        enable_ipv6=settings.enable_ipv6,
+        service_topology=settings.service_topology,
+    )
+    _set_ranges(change, member)
+    set_hearing(change, around=member.name)
+    change.send_all(member)
+
+
+def leave(change: Change, member: Member) -> None:
+    """Let a member go; its objects stay with it."""
+    change.members = {name: each for name, each in change.members.items() if each is not member}
+    change.take_back(member)
+    change.core.leave(member.cluster_id)
+    _set_ranges(change, None)
+    change.plan_imports()
+
+
+def set_hearing(change: Change, around: str) -> None:
+    """Tell the core whom a member hears, and those whom it is linked with."""
+    topology = change.topology
+    numbers = {each.name: each.cluster_id for each in change.members.values() if not each.failed}
+    everybody = sorted(numbers.values()) if topology.kind == "full" else None
+    for name, member in change.members.items():
+        if name != around and not topology.linked(name, around):
+            continue
+        if member.failed:
+            heard: list[int] = []
+        else:
+            heard = everybody if everybody is not None else topology.heard(name, numbers)
+        change.core.hear(member.cluster_id, heard)
+    change.plan_imports()
+
+
+def _set_ranges(change: Change, joined: Member | None) -> None:
+    """Defaults are carved around what all declare, so that they may move when members come and go."""
+    for name, ranges in carve(change.members.values(), joined).items():
+        member = change.members[name]
+        if ranges != member.ranges or member is joined:
+            change.set_ranges(member, ranges)
+
+
+def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(cidrs, str):
+        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
+    return tuple(cidrs)
