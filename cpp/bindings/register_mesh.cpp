@@ -6,11 +6,14 @@
 
 #include <array>
 #include <map>
+#include <span>
 #include <stdexcept>
+#include <string_view>
 
 #include "bindings.hpp"
 #include "fleetmesh/classes.hpp"
 #include "fleetmesh/transaction.hpp"
+#include "slotted_class.hpp"
 
 namespace py = pybind11;
 
@@ -20,7 +23,15 @@ namespace {
 using Endpoint = std::tuple<std::vector<std::string>, int, std::string, std::string, std::string,
                             std::vector<std::string>>;
 using Port = std::tuple<std::string, int, int>;
-using Name = std::pair<std::string, std::string>;
+using Name = std::pair<std::string_view, std::string_view>;
+
+// (namespace, name) each; read where they are, one by one.
+class Names : public py::sequence {
+ public:
+  using py::sequence::sequence;
+};
+
+using Entries = py::typing::Tuple<py::object, py::ellipsis>;
 
 // A commit's outcome; keeps the mesh alive, whose names it needs.
 struct PyDelta {
@@ -123,20 +134,6 @@ class AddressColumn {
   bool v6_ = false;
 };
 
-std::vector<ServiceId> service_ids(Transaction& change, const std::vector<Name>& services) {
-  std::vector<ServiceId> ids;
-  ids.reserve(services.size());
-  for (const auto& [space, name] : services) ids.push_back(change.shared().services.id(space, name));
-  return ids;
-}
-
-ServiceId service_at(const std::vector<ServiceId>& ids, std::uint32_t index) {
-  if (index >= ids.size())
-    throw py::index_error("column 'service' names service " + std::to_string(index) + " of " +
-                          std::to_string(ids.size()));
-  return ids[index];
-}
-
 using Services = py::array_t<std::uint32_t, py::array::c_style>;
 
 Services service_column(const py::array& value) {
@@ -145,9 +142,30 @@ Services service_column(const py::array& value) {
   return Services::ensure(value);
 }
 
-void load(PyTransaction& t, const std::vector<Name>& services, const py::array& service,
-          const py::object& cluster, const py::array& address, const py::object& port,
-          const py::object& protocol, const py::object& state, const py::object& remove) {
+// The ids of the services that `indices` refers to, at their index; others are 0, which no service is.
+// A batch may refer to few of many services.
+std::vector<ServiceId> service_ids(ServiceNames& names, const Names& services,
+                                   std::span<const std::uint32_t> indices) {
+  std::vector<ServiceId> ids(services.size());
+  for (const std::uint32_t index : indices) {
+    if (index >= ids.size())
+      throw py::value_error("column 'service' names service " + std::to_string(index) + " of " +
+                            std::to_string(ids.size()));
+    if (ids[index] != 0) continue;
+    const py::object service = services[index];
+    py::detail::make_caster<Name> name;
+    if (!name.load(service, true))
+      throw py::type_error("services[" + std::to_string(index) + "] is " +
+                           py::repr(service).cast<std::string>() + ", not (namespace, name)");
+    const auto [space, own] = py::detail::cast_op<Name>(name);
+    ids[index] = names.id(space, own);
+  }
+  return ids;
+}
+
+void load(PyTransaction& t, const Names& services, const py::array& service, const py::object& cluster,
+          const py::array& address, const py::object& port, const py::object& protocol,
+          const py::object& state, const py::object& remove) {
   const Services index = service_column(service);
   const py::ssize_t count = index.shape(0);
   const Column<std::uint16_t> clusters("cluster", cluster, count);
@@ -156,16 +174,16 @@ void load(PyTransaction& t, const std::vector<Name>& services, const py::array& 
   const Column<std::uint8_t> protocols("protocol", protocol, count);
   const Column<std::uint8_t> states("state", state, count);
   const Column<bool> removals("remove", remove, count);
-  const std::uint32_t* const indices = index.data();
+  const std::span indices(index.data(), static_cast<std::size_t>(count));
+  const auto ids = service_ids(t.change->shared().services, services, indices);
   const py::gil_scoped_release release;
-  const auto ids = service_ids(*t.change, services);
-  std::vector<BulkRow> rows(static_cast<std::size_t>(count));
+  std::vector<BulkRow> rows(indices.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (states[i] > static_cast<std::uint8_t>(BackendState::maintenance))
       throw std::invalid_argument("column 'state' has " + std::to_string(states[i]) + " in row " +
                                   std::to_string(i));
     t.change->require_member(clusters[i]);
-    rows[i].offer = {service_at(ids, indices[i]), clusters[i]};
+    rows[i].offer = {ids[indices[i]], clusters[i]};
     rows[i].key = {0, addresses[i], ports[i], protocols[i]};
     rows[i].state = static_cast<BackendState>(states[i]);
     rows[i].remove = removals[i];
@@ -173,33 +191,51 @@ void load(PyTransaction& t, const std::vector<Name>& services, const py::array& 
   t.change->load(rows);
 }
 
+// Each entry of the delta as an instance of `type`.
+Entries services(const PyDelta& d, const py::type& type) {
+  std::vector<DeltaEntry> entries;
+  {
+    const py::gil_scoped_release release;
+    entries = entries_of(d.delta, *d.mesh);
+  }
+  Shared& shared = d.mesh->shared();
+  const auto name_of = [&](ClusterId id) {
+    const MemberFacts* known = d.delta.after->members.find(id);
+    return py::str(shared.strings.text((known ? known : d.delta.before->members.find(id))->name));
+  };
+  const SlottedClass maker(type, {"namespace", "name", "viewers"});
+  std::map<std::array<std::uint64_t, 8>, py::tuple> named;  // few sets are different
+  Entries result(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto [viewers, fresh] = named.try_emplace(entries[i].viewers.words());
+    if (fresh) {
+      viewers->second = py::tuple(entries[i].viewers.count());
+      std::size_t at = 0;
+      entries[i].viewers.each([&](ClusterId id) { viewers->second[at++] = name_of(id); });
+    }
+    const auto [space, name] = shared.services.parts(entries[i].service);
+    result[i] = maker.make({py::str(space), py::str(name), viewers->second});
+  }
+  return result;
+}
+
 }  // namespace
+}  // namespace fleetmesh::bindings
+
+template <>
+struct pybind11::detail::handle_type_name<fleetmesh::bindings::Names> {
+  static constexpr auto name = const_name("collections.abc.Sequence[tuple[str, str]]");
+};
+
+namespace fleetmesh::bindings {
 
 void register_mesh(py::module_& module) {
   py::class_<PyDelta>(module, "Delta", "What one transaction changed.")
       .def_property_readonly("old", [](const PyDelta& d) { return d.delta.before->generation; })
       .def_property_readonly("new", [](const PyDelta& d) { return d.delta.after->generation; })
-      .def_property_readonly(
-          "services",
-          [](const PyDelta& d) {
-            std::vector<DeltaEntry> entries;
-            {
-              const py::gil_scoped_release release;
-              entries = entries_of(d.delta, *d.mesh);
-            }
-            std::map<std::array<std::uint64_t, 8>, py::tuple> viewers;  // few sets are different
-            py::typing::List<py::typing::Tuple<py::str, py::str, py::typing::Tuple<py::int_, py::ellipsis>>>
-                result(entries.size());
-            for (std::size_t i = 0; i < entries.size(); ++i) {
-              const auto [at, fresh] = viewers.try_emplace(entries[i].viewers.words());
-              if (fresh) at->second = py::tuple(py::cast(entries[i].viewers.list()));
-              const auto [space, name] = d.mesh->shared().services.name(entries[i].service);
-              result[i] = py::make_tuple(space, name, at->second);
-            }
-            return result;
-          },
-          "One (namespace, name, cluster ids of the viewers) for each class of viewers of a service "
-          "whose answer may have changed.");
+      .def("services", &services, py::arg("entry"),
+           "One for each class of viewers of a service whose answer may have changed, as instances of the "
+           "class `entry`, which has the slots namespace, name and viewers: the names of clusters.");
 
   py::class_<PyTransaction>(module, "Transaction",
                             "One change of a mesh: all of it or, without commit, nothing.")

@@ -9,6 +9,7 @@
 
 #include "bindings.hpp"
 #include "fleetmesh/merge.hpp"
+#include "slotted_class.hpp"
 
 namespace py = pybind11;
 
@@ -162,37 +163,6 @@ py::typing::List<VerdictTuple> candidates(const Snapshot& s, long long id, const
   }
   return result;
 }
-
-// Instances of a class with slots, filled without its __init__: a viewer can have thousands of backends, and
-// nothing of them is left to be checked.
-class SlottedClass {
- public:
-  SlottedClass(const py::type& type, std::initializer_list<const char*> names)
-      : type_(reinterpret_cast<PyTypeObject*>(type.ptr())) {
-    for (const char* name : names) {
-      py::object slot = type.attr("__dict__")[name];
-      if (!Py_TYPE(slot.ptr())->tp_descr_set)
-        throw py::type_error(std::string("the class has no slot '") + name + "'");
-      slots_.push_back(std::move(slot));
-    }
-  }
-
-  py::object make(std::initializer_list<py::handle> values) const {
-    auto instance = py::reinterpret_steal<py::object>(type_->tp_alloc(type_, 0));
-    if (!instance) throw py::error_already_set();
-    auto value = values.begin();
-    for (const auto& slot : slots_)
-      if (Py_TYPE(slot.ptr())->tp_descr_set(slot.ptr(), instance.ptr(), (value++)->ptr()) < 0)
-        throw py::error_already_set();
-    // Strings, numbers and tuples of them form no cycle; the collector need not look at thousands of these.
-    PyObject_GC_UnTrack(instance.ptr());
-    return instance;
-  }
-
- private:
-  PyTypeObject* type_;
-  std::vector<py::object> slots_;
-};
 
 py::typing::Tuple<py::object, py::ellipsis> used(const Snapshot& s, const py::type& backend, long long id,
                                                  const std::string& space, const std::string& name,

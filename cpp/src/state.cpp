@@ -4,23 +4,35 @@
 
 namespace fleetmesh {
 
+namespace {
+
+std::string joined(std::string_view space, std::string_view name) {
+  std::string both;
+  both.reserve(space.size() + 1 + name.size());
+  both.append(space).append(1, '\0').append(name);
+  return both;
+}
+
+}  // namespace
+
 ServiceId ServiceNames::id(std::string_view space, std::string_view name) {
   if (space.find('\0') != std::string_view::npos || name.find('\0') != std::string_view::npos)
     throw std::invalid_argument("a service's namespace or name has a NUL character");
-  return strings_.list({std::string(space), std::string(name)});
+  return strings_.id(joined(space, name));
 }
 
 bool ServiceNames::find(std::string_view space, std::string_view name, ServiceId& out) const {
-  std::string joined(space);
-  joined += '\0';
-  joined += name;
-  return strings_.find(joined, out);
+  return strings_.find(joined(space, name), out);
+}
+
+std::pair<std::string_view, std::string_view> ServiceNames::parts(ServiceId id) const {
+  const std::string_view both = strings_.text(id);
+  const auto end = both.find('\0');
+  return {both.substr(0, end), both.substr(end + 1)};
 }
 
 std::pair<std::string, std::string> ServiceNames::name(ServiceId id) const {
-  const std::string& joined = strings_.text(id);
-  const auto end = joined.find('\0');
-  return {joined.substr(0, end), joined.substr(end + 1)};
+  return std::pair<std::string, std::string>(parts(id));
 }
 
 const ServiceSpec* State::spec(ClusterId member, ServiceId service) const {

@@ -163,15 +163,14 @@ class Delta:
     """
     What one transaction changed.
     """
+    def services(self, entry: type) -> tuple[typing.Any, ...]:
+        """
+        One for each class of viewers of a service whose answer may have changed, as instances of the class `entry`, which has the slots namespace, name and viewers: the names of clusters.
+        """
     @property
     def new(self) -> int: ...
     @property
     def old(self) -> int: ...
-    @property
-    def services(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """
-        One (namespace, name, cluster ids of the viewers) for each class of viewers of a service whose answer may have changed.
-        """
 
 class Transaction:
     """

@@ -38,12 +38,19 @@ __all__ = ["Backend", "Core", "Delta", "Frontend", "ServiceSpec", "Snapshot", "T
 @attrs.frozen
 class Delta:
     """
-    One entry for each class of viewers (those that select equal backends) of each service that changed.
+    What one transaction changed.
+
+    Attributes:
+        changes: One (namespace, name, viewers) for each class of viewers (those that select equal backends)
+            of each service that changed.
     """
 
     old: int
     new: int
-    services: list[tuple[str, str, list[int]]]
+    changes: list[tuple[str, str, tuple[str, ...]]]
+
+    def services(self, entry: type[Any]) -> tuple[Any, ...]:
+        return tuple(entry(*change) for change in self.changes)
 
 
 class Snapshot:
@@ -303,11 +310,12 @@ def named_nodes(member: Member) -> set[str]:
     return names - {""}
 
 
-def changes(old: Facts, new: Facts) -> list[tuple[str, str, list[int]]]:
-    out: list[tuple[str, str, list[int]]] = []
+def changes(old: Facts, new: Facts) -> list[tuple[str, str, tuple[str, ...]]]:
+    members = {**old.members, **new.members}
+    out: list[tuple[str, str, tuple[str, ...]]] = []
     for key in sorted(old.keys() | new.keys()):
         classes: list[tuple[list[list[list[Backend]]], list[int]]] = []
-        for viewer in sorted(set(old.members) | set(new.members)):
+        for viewer in sorted(members):
             states = [facts for facts in (old, new) if viewer in facts.members]
             nodes = sorted({node for facts in states for node in named_nodes(facts.members[viewer])})
             now = full_answer(new, viewer, key, nodes)
@@ -320,7 +328,7 @@ def changes(old: Facts, new: Facts) -> list[tuple[str, str, list[int]]]:
                     break
             else:
                 classes.append((selected, [viewer]))
-        out += [(*key, viewers) for _, viewers in classes]
+        out += [(*key, tuple(members[viewer].name for viewer in viewers)) for _, viewers in classes]
     return out
 
 

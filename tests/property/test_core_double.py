@@ -16,6 +16,7 @@ from doubles import rebuild
 from doubles.calls import ASKED, SERVICES, Call, Driver, histories
 from doubles.effort import examples
 from fleetmesh import _core
+from fleetmesh.mesh import ServiceDelta
 
 MODES = pytest.mark.parametrize("strict", [False, True], ids=["cilium", "strict"])
 thorough = settings(max_examples=examples(40), deadline=None)
@@ -161,7 +162,8 @@ def test_a_delta_names_every_viewer_and_service_whose_answer_changed(
             assert delta.new == driver.core.generation == delta.old + 1
             after = uses(driver.core.snapshot(), driver.joined)
             changed = {key[:3] for key, answer in after.items() if before.get(key, []) != answer}
-            named = {(viewer, *service) for *service, viewers in delta.services for viewer in viewers}
+            told = delta.services(ServiceDelta)
+            named = {(int(viewer[1:]), each.namespace, each.name) for each in told for viewer in each.viewers}
             assert changed <= named
             before = after
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -21,6 +22,8 @@ class ServiceNames {
   ServiceId id(std::string_view space, std::string_view name);
   bool find(std::string_view space, std::string_view name, ServiceId& out) const;
   std::pair<std::string, std::string> name(ServiceId id) const;
+  // The same; what it points to lives as long as this.
+  std::pair<std::string_view, std::string_view> parts(ServiceId id) const;
 
  private:
   Interner& strings_;

@@ -283,19 +283,13 @@ class Mesh:
 
     def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
         """Let readers see what was committed."""
-        names = {**self._viewpoint.names, **{each.cluster_id: each.name for each in self._members.values()}}
-        self._viewpoint = Viewpoint(
-            self._core.snapshot(),
-            MappingProxyType({each.cluster_id: each.name for each in self._members.values()}),
-            frozenset(each.cluster_id for each in self._members.values() if each.failed),
-        )
-        entries = delta.services
-        named = {
-            viewers: tuple(names[number] for number in viewers) for viewers in {each[2] for each in entries}
-        }
-        changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
-        self._report.stale(changed, everything=hearing)
-        return Delta(delta.old, delta.new, changed)
+        names, failed = self._viewpoint.names, self._viewpoint.failed
+        if hearing:
+            names = MappingProxyType({each.cluster_id: each.name for each in self._members.values()})
+            failed = frozenset(each.cluster_id for each in self._members.values() if each.failed)
+            self._report.forget_all()
+        self._viewpoint = Viewpoint(self._core.snapshot(), names, failed)
+        return Delta(delta.old, delta.new, delta.services(ServiceDelta))
 
     def _hears(self, viewer_name: str, publisher: str) -> bool:
         members = (self._members[viewer_name], self._members[publisher])

@@ -24,7 +24,6 @@ from fleetmesh.services.mcs import unimported
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot
-    from fleetmesh.mesh.delta import ServiceDelta
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name
@@ -43,23 +42,19 @@ class Report:
     Attributes:
         judged: Service -> its findings at the snapshot `at`; services without any are left out.
         at: `None` where everything is to be judged anew.
-        changed: Services whose answer changed since.
     """
 
     judged: dict[Name, tuple[Finding, ...]] = attrs.field(factory=dict)
     at: Snapshot | None = None
-    changed: set[Name] = attrs.field(factory=set)
     _made: tuple[int, tuple[Finding, ...]] | None = None
 
     def copy(self) -> Report:
         """The same, for a fork."""
-        return Report(dict(self.judged), self.at, set(self.changed), self._made)
+        return Report(dict(self.judged), self.at, self._made)
 
-    def stale(self, services: Iterable[ServiceDelta], *, everything: bool) -> None:
-        """A transaction changed these; or, where who hears whom has changed, everything."""
-        self.changed.update((each.namespace, each.name) for each in services)
-        if everything:
-            self.at = None
+    def forget_all(self) -> None:
+        """Who hears whom has changed: judge everything anew."""
+        self.at = None
 
     def forget(self) -> None:
         """Collect anew; what was judged stays."""
@@ -87,14 +82,14 @@ class Report:
             hollow = (
                 name for name, told in self.judged.items() if any(each.code == _HOLLOW for each in told)
             )
-            names = self.changed.union(snapshot.changed_since(self.at), hollow)
+            names = set(snapshot.changed_since(self.at)).union(hollow)
         for name in names:
             found = judge_service(judge, *name)
             if found:
                 self.judged[name] = found
             else:
                 self.judged.pop(name, None)
-        self.at, self.changed = snapshot, set()
+        self.at = snapshot
         for name in sorted(self.judged):
             yield from self.judged[name]
         for member in mesh.members.values():
