@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   const auto mesh = std::make_shared<Mesh>(false, ClusterId{255});
   const auto services = build(*mesh, mesh, shape, affinity);
   std::mt19937 random(1);
+  std::vector<bool> present(std::size_t{shape.members} * shape.services * shape.backends, true);
   std::size_t entries = 0;
   std::clock_t start = 0;
   for (std::size_t batch = 0; batch < kWarmUp + batches; ++batch) {
@@ -88,7 +89,9 @@ int main(int argc, char** argv) {
       const auto backend = static_cast<std::uint32_t>(random() % shape.backends);
       row.offer = {services[service], member};
       row.key = {0, backend_address(shape, member, service, backend), 8080, 6};
-      row.remove = random() % 2;
+      const std::size_t place = ((member - 1U) * shape.services + service) * shape.backends + backend;
+      row.remove = present[place];  // every change takes effect
+      present[place] = !row.remove;
     }
     Transaction change(mesh);
     change.load(rows);

@@ -14,7 +14,7 @@ namespace {
 constexpr Address kIngressDummy{Family::v4, 0, 0xC0C0C0C0};
 constexpr std::uint16_t kIngressDummyPort = 9999;
 
-constexpr std::size_t kAhead = 16;  // so many changes are fetched before the first of them is made
+constexpr std::size_t kAhead = 32;  // so many changes are fetched before the first of them is made
 
 std::uint64_t mix(std::uint64_t seed, std::uint64_t value) {
   std::uint64_t z = (seed ^ value) + 0x9E3779B97F4A7C15U;
@@ -392,9 +392,9 @@ void Transaction::load(std::span<const BulkRow> rows) {
 void Transaction::prefetch(std::span<const std::span<const BulkRow>> runs) const {
   std::array<OfferKey, kAhead> keys;
   for (std::size_t i = 0; i < runs.size(); ++i) keys[i] = runs[i].front().offer;
-  state_.offers.prefetch(keys, runs.size(), [](const Offer& beside) { beside.rows.prefetch_top(false); });
+  state_.offers.prefetch(keys, runs.size());
   for (std::size_t i = 0; i < runs.size(); ++i)
-    if (const Offer* offer = state_.offers.find(keys[i])) offer->rows.prefetch_top(true);
+    if (const Offer* offer = state_.offers.find(keys[i])) offer->rows.prefetch_top();
 }
 
 // The row that a bulk load makes.

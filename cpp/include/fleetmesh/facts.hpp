@@ -178,6 +178,7 @@ struct Offer {
   std::uint8_t active_kinds = 0;  // of `active` in use; more than it holds: not counted any more
 
   void count(const RowKey& key, const Row& row, bool added);
+  void prefetch_counts() const { rows.prefetch_counts(); }
   bool has_ports() const { return rows.size() > portless; }
   bool held() const { return spec || !rows.empty(); }
   bool exports() const { return spec && spec->exports(); }

@@ -133,6 +133,7 @@ class PersistentMap {
   };
 
   static void destroy(Node* node) {
+    fetch_counts(node);
     if (node->is_leaf)
       Leaf::destroy(static_cast<Leaf*>(node));
     else
@@ -147,6 +148,15 @@ class PersistentMap {
     for (std::size_t offset = 0; offset < bytes; offset += kLine)
       __builtin_prefetch(static_cast<const char*>(from) + offset);
     __asm__ volatile("");  // else gcc takes a function that only prefetches for one without effect
+  }
+
+  // Fetches the counts of references to all below the node, which copying and destroying it change.
+  static void fetch_counts(Node* node) {
+    if (!node->is_leaf) {
+      for (std::size_t child = 0; child < node->size; ++child) fetch(inner(node)->children[child].get(), 1);
+    } else if constexpr (requires(const Value& value) { value.prefetch_counts(); }) {
+      for (std::size_t entry = 0; entry < node->size; ++entry) leaf(node)->values()[entry].prefetch_counts();
+    }
   }
 
   static const Key& smallest(Node* node) {
@@ -456,10 +466,9 @@ class PersistentMap {
   }
 
   // Fetches what lies on the way to several keys, so that the waits for memory overlap. A change of
-  // one of them soon after finds its nodes in the cache; nothing else comes of it. `below(value)` is
-  // called for the values beside the keys, which a change copies too.
-  template <std::size_t Count, class Below>
-  void prefetch(const std::array<Key, Count>& keys, std::size_t count, Below below) const {
+  // one of them soon after finds its nodes in the cache; nothing else comes of it.
+  template <std::size_t Count>
+  void prefetch(const std::array<Key, Count>& keys, std::size_t count) const {
     if (!root_) return;
     std::size_t levels = 0;  // of inner nodes; all leaves are on one level
     for (Node* node = root_.get(); !node->is_leaf; node = inner(node)->children[0].get()) ++levels;
@@ -467,20 +476,21 @@ class PersistentMap {
     at.fill(root_.get());
     for (; levels > 0; --levels)
       for (std::size_t i = 0; i < count; ++i) {
-        const Inner* node = inner(at[i]);
-        at[i] = node->children[child_of(node, keys[i])].get();
-        // A change counts references of all the children.
-        for (std::size_t child = 0; child < node->size; ++child)
-          __builtin_prefetch(node->children[child].get(), 1);
+        fetch_counts(at[i]);
+        at[i] = inner(at[i])->children[child_of(inner(at[i]), keys[i])].get();
         fetch(at[i], levels > 1 ? sizeof(Inner) : Leaf::bytes(kRoom.size() - 1));
       }
-    for (std::size_t i = 0; i < count; ++i)
-      for (std::size_t entry = 0; entry < at[i]->size; ++entry) below(leaf(at[i])->values()[entry]);
+    for (std::size_t i = 0; i < count; ++i) fetch_counts(at[i]);
   }
 
-  // Fetches the topmost node: all of it, or the part that a change of a copy counts references in.
-  void prefetch_top(bool all) const {
-    if (root_) fetch(root_.get(), all ? Leaf::bytes(1) : 1);
+  // Fetches the topmost node, all of it if it is a leaf of few entries.
+  void prefetch_top() const {
+    if (root_) fetch(root_.get(), Leaf::bytes(1));
+  }
+
+  // Fetches the count of references that copying the map, or dropping a copy, changes.
+  void prefetch_counts() const {
+    if (root_) fetch(root_.get(), 1);
   }
 
   // Calls `changed(key)` for each key that only one side has or whose values differ by `same`.
