@@ -1,0 +1,190 @@
+// A hash table of bounded size for what packets leave behind: connections, affinity.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+namespace fleetmesh {
+
+// Full, it makes room by second chance: of the oldest entries first, one whose time is over, or that
+// was not used since it was last passed over. That depends on the calls alone and not on where the
+// hash puts an entry, so the hash may be keyed with a secret.
+//
+// Key: compared byte by byte. Value: `expires(value)`, found by its type, is when it ceases to count.
+// Pointers hold until the next `put`.
+template <class Key, class Value>
+class BoundedTable {
+ public:
+  explicit BoundedTable(std::uint32_t capacity) : capacity_(capacity) {
+    if (!capacity || capacity > kMostEntries)
+      throw std::invalid_argument("a table of connections holds 1 to 2^30 entries");
+    index_.resize(kFewestSlots);
+  }
+
+  std::uint32_t capacity() const { return capacity_; }
+  std::uint32_t size() const { return size_; }
+  std::uint64_t evicted() const { return evicted_; }
+
+  void prefetch_slot(std::uint32_t hash) const { __builtin_prefetch(&index_[hash & mask()]); }
+  // Reads the slot that was fetched before, and fetches its entry.
+  void prefetch_entry(std::uint32_t hash) const {
+    const Slot slot = index_[hash & mask()];
+    if (slot.entry) __builtin_prefetch(&entries_[slot.entry - 1]);
+  }
+
+  // Null where there is none or its time is over.
+  Value* find(const Key& key, std::uint32_t hash, std::uint64_t time) {
+    Entry* entry = locate(key, hash);
+    if (!entry || expires(entry->value) <= time) return nullptr;
+    entry->used = 1;
+    return &entry->value;
+  }
+  // The same without a trace.
+  const Value* peek(const Key& key, std::uint32_t hash) const {
+    const Entry* entry = const_cast<BoundedTable*>(this)->locate(key, hash);
+    return entry ? &entry->value : nullptr;
+  }
+
+  void put(const Key& key, std::uint32_t hash, const Value& value, std::uint64_t time) {
+    if (Entry* known = locate(key, hash)) {
+      known->value = value;
+      known->used = 1;
+      return;
+    }
+    if (size_ == capacity_) make_room(time);
+    if ((size_ + 1) * std::uint64_t{2} > index_.size()) grow();
+    const std::uint32_t at = take_free();
+    Entry& entry = entries_[at];
+    entry.key = key;
+    entry.value = value;
+    entry.hash = hash;
+    entry.used = 0;
+    link(at);
+    place({hash, at + 1});
+    ++size_;
+  }
+
+  void remove(const Key& key, std::uint32_t hash) {
+    if (const Entry* known = locate(key, hash)) drop(static_cast<std::uint32_t>(known - entries_.data()));
+  }
+
+  // Calls `visit(key, value)` for all whose time is not over, the oldest first.
+  template <class Visit>
+  void each(std::uint64_t time, Visit visit) const {
+    for (std::uint32_t at = oldest_; at != kNone; at = entries_[at].newer)
+      if (expires(entries_[at].value) > time) visit(entries_[at].key, entries_[at].value);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = 0xffffffff;
+  static constexpr std::uint32_t kMostEntries = 1U << 30U;
+  static constexpr std::size_t kFewestSlots = 64;
+
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::uint32_t entry = 0;  // its number + 1
+  };
+  struct Entry {
+    Key key;
+    Value value;
+    std::uint32_t older;
+    std::uint32_t newer;  // of a free one: the next free one
+    std::uint32_t hash;
+    std::uint32_t used;
+  };
+
+  std::size_t mask() const { return index_.size() - 1; }
+
+  Entry* locate(const Key& key, std::uint32_t hash) {
+    for (std::size_t at = hash & mask();; at = (at + 1) & mask()) {
+      const Slot slot = index_[at];
+      if (!slot.entry) return nullptr;
+      if (slot.hash != hash) continue;
+      Entry& entry = entries_[slot.entry - 1];
+      if (std::memcmp(&entry.key, &key, sizeof key) == 0) return &entry;
+    }
+  }
+
+  void place(Slot slot) {
+    std::size_t at = slot.hash & mask();
+    while (index_[at].entry) at = (at + 1) & mask();
+    index_[at] = slot;
+  }
+
+  void grow() {
+    const std::vector<Slot> old = std::move(index_);
+    index_ = std::vector<Slot>(old.size() * 2);
+    for (const Slot slot : old)
+      if (slot.entry) place(slot);
+  }
+
+  std::uint32_t take_free() {
+    if (free_ != kNone) {
+      const std::uint32_t at = free_;
+      free_ = entries_[at].newer;
+      return at;
+    }
+    entries_.emplace_back();
+    return static_cast<std::uint32_t>(entries_.size() - 1);
+  }
+
+  void link(std::uint32_t at) {
+    entries_[at].older = newest_;
+    entries_[at].newer = kNone;
+    (newest_ == kNone ? oldest_ : entries_[newest_].newer) = at;
+    newest_ = at;
+  }
+
+  void unlink(std::uint32_t at) {
+    const Entry& entry = entries_[at];
+    (entry.older == kNone ? oldest_ : entries_[entry.older].newer) = entry.newer;
+    (entry.newer == kNone ? newest_ : entries_[entry.newer].older) = entry.older;
+  }
+
+  void make_room(std::uint64_t time) {
+    for (;;) {
+      const std::uint32_t at = oldest_;
+      Entry& entry = entries_[at];
+      if (expires(entry.value) <= time || !entry.used) {
+        if (expires(entry.value) > time) ++evicted_;
+        drop(at);
+        return;
+      }
+      entry.used = 0;
+      unlink(at);
+      link(at);
+    }
+  }
+
+  void drop(std::uint32_t at) {
+    unlink(at);
+    std::size_t hole = entries_[at].hash & mask();
+    while (index_[hole].entry != at + 1) hole = (hole + 1) & mask();
+    // What was pushed past the hole moves back into it, so that no look-up stops short.
+    for (std::size_t next = (hole + 1) & mask(); index_[next].entry; next = (next + 1) & mask()) {
+      const std::size_t home = index_[next].hash & mask();
+      if (((next - home) & mask()) < ((next - hole) & mask())) continue;
+      index_[hole] = index_[next];
+      hole = next;
+    }
+    index_[hole] = {};
+    entries_[at].newer = free_;
+    free_ = at;
+    --size_;
+  }
+
+  std::uint32_t capacity_;
+  std::uint32_t size_ = 0;
+  std::uint32_t oldest_ = kNone;
+  std::uint32_t newest_ = kNone;
+  std::uint32_t free_ = kNone;
+  std::uint64_t evicted_ = 0;
+  std::vector<Slot> index_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace fleetmesh

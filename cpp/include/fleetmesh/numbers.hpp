@@ -1,0 +1,109 @@
+// Numbers for things that data paths refer to: backends, frontends.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fleetmesh {
+
+// Gives each key the first number from its hash that no other key has, so that the same keys have the
+// same numbers wherever they are counted. A number that was given up stays its key's until `forget`.
+//
+// Record: default-made, with `Key key`, `bool lives() const` and `static std::uint32_t hash(Key)`.
+template <class Record>
+class Numbered {
+ public:
+  using Key = decltype(Record::key);
+
+  Numbered() : slots_(kFewest) {}
+
+  std::size_t size() const { return size_; }
+
+  const Record* find(std::uint32_t number) const {
+    for (std::size_t at = number & mask();; at = (at + 1) & mask()) {
+      if (slots_[at].number == number) return &slots_[at].record;
+      if (!slots_[at].number) return nullptr;
+    }
+  }
+  Record* find(std::uint32_t number) {
+    return const_cast<Record*>(static_cast<const Numbered*>(this)->find(number));
+  }
+  void prefetch(std::uint32_t number) const { __builtin_prefetch(&slots_[number & mask()]); }
+
+  // The record of a key, null if it never had a number or that was forgotten.
+  const Record* at(const Key& key) const {
+    for (std::uint32_t number = Record::hash(key);; ++number) {
+      const Record* known = find(number);
+      if (!known) {
+        if (number) return nullptr;
+        continue;
+      }
+      if (known->key == key) return known;
+    }
+  }
+
+  // The number of a key, a new one if it has none. References into the table end here.
+  std::uint32_t number(const Key& key) {
+    std::uint32_t number = Record::hash(key);
+    for (;; ++number) {
+      if (!number) continue;
+      const Record* known = find(number);
+      if (!known) break;
+      if (known->key == key) return number;
+    }
+    if ((size_ + 1) * 2 > slots_.size()) refill(slots_, slots_.size() * 2);
+    Record record;
+    record.key = key;
+    place({number, record});
+    ++size_;
+    return number;
+  }
+
+  // Forgets those that don't live and that nobody holds.
+  template <class Held>
+  void forget(Held held) {
+    std::vector<Slot> kept;
+    for (const Slot& slot : slots_) {
+      if (!slot.number) continue;
+      // The next number may have been given because this one was taken.
+      if (slot.record.lives() || held(slot.number) || find(slot.number + 1)) kept.push_back(slot);
+    }
+    size_ = kept.size();
+    std::size_t slots = kFewest;
+    while (slots < size_ * 4) slots *= 2;
+    refill(std::move(kept), slots);
+  }
+
+  template <class Visit>
+  void each(Visit visit) const {
+    for (const Slot& slot : slots_)
+      if (slot.number) visit(slot.number, slot.record);
+  }
+
+ private:
+  static constexpr std::size_t kFewest = 16;
+
+  struct Slot {
+    std::uint32_t number = 0;
+    Record record;
+  };
+
+  std::size_t mask() const { return slots_.size() - 1; }
+
+  void place(const Slot& slot) {
+    std::size_t at = slot.number & mask();
+    while (slots_[at].number) at = (at + 1) & mask();
+    slots_[at] = slot;
+  }
+
+  void refill(std::vector<Slot> from, std::size_t slots) {
+    slots_ = std::vector<Slot>(slots);
+    for (const Slot& slot : from)
+      if (slot.number) place(slot);
+  }
+
+  std::size_t size_ = 0;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace fleetmesh
