@@ -18,6 +18,7 @@ void register_build(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);
+void register_datapath(pybind11::module_& module);
 
 // What a Service says, with names as strings: a spec that belongs to no mesh yet.
 struct SpecArguments {

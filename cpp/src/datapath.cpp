@@ -38,6 +38,7 @@ Used& take_up(FamilyTables<F>& tables, const std::shared_ptr<const Selection>& s
       record.value.protocol = key.protocol;
       record.value.cluster = backend.cluster;
     }
+    record.weight = backend.weight;
     ++record.used;
     ++record.uses[static_cast<std::size_t>(backend.state)];
     settle_state(record);
@@ -264,7 +265,7 @@ bool find_backend(const FamilyTables<F>& tables, std::uint32_t id, DatapathBacke
   const BackendRecord<F>* known = tables.backends.find(id);
   if (!known || !id) return false;
   out = {F::address(known->value.address), __builtin_bswap16(known->value.port), known->value.protocol,
-         known->value.cluster, static_cast<BackendState>(known->value.state)};
+         known->value.cluster, static_cast<BackendState>(known->value.state), known->weight};
   return true;
 }
 

@@ -34,6 +34,7 @@ struct BackendRecord {
   typename F::Backend value{};
   std::array<std::uint32_t, 5> uses{};  // by state: a backend of several services is as good as the best says
   std::uint32_t used = 0;
+  std::uint16_t weight = kDefaultWeight;
 
   bool lives() const { return used != 0; }
   static std::uint32_t hash(const Key& key) { return number_hash(key); }

@@ -40,6 +40,7 @@ struct DatapathBackend {
   std::uint8_t protocol = 0;
   ClusterId cluster = 0;
   BackendState state = BackendState::active;
+  std::uint16_t weight = kDefaultWeight;
 };
 
 struct DatapathConnections {
