@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
   options.shards = static_cast<std::uint32_t>(argument(4, 1));
   options.tcp_connections = 1U << 22U;
   const auto mesh = build();
-  Datapath path(Tables::of(mesh, mesh->state(), 1, 0, {}), options);
+  Datapath path(Tables::of(mesh, mesh->state(), {1, 0}), options);
   path.locate(std::vector<Prefix>{{Address::v4(0x0A010000), 16, 1}, {Address::v4(0x0A020000), 16, 2}});
 
   Columns columns(mode == "flows" ? packets : std::min(packets, kBlock));

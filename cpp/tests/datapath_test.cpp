@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <map>
 #include <string>
 #include <vector>
@@ -53,7 +54,7 @@ class DatapathTest : public ::testing::Test {
   }
 
   std::shared_ptr<const Tables> tables(ClusterId viewer) const {
-    return Tables::of(fleet.mesh, fleet.mesh->state(), viewer, 0, {});
+    return Tables::of(fleet.mesh, fleet.mesh->state(), {viewer, 0});
   }
 
   std::vector<Decision> decide(Datapath& by, const std::vector<Packet>& packets) const {
