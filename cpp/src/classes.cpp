@@ -38,11 +38,6 @@ std::string selection_key(const ServiceSpec& spec) {
   return key;
 }
 
-// Whether the viewer's answer depends on more than what its class has in common.
-bool alone(const ServiceSpec& spec, const MemberFacts& viewer) {
-  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology);
-}
-
 bool listens(const ServiceSpec& spec, const MemberFacts& viewer) {
   if (spec.headless || spec.frontends.empty()) return false;
   // Hints of other members' backends count even where those are not used.
@@ -60,7 +55,7 @@ std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId ser
     if (!offer.spec) return;
     const MemberFacts& viewer = *state.members.find(id);
     std::string key;
-    if (alone(*offer.spec, viewer)) {
+    if (sees_alone(*offer.spec, viewer)) {
       put(key, id);
     } else {
       MemberSet inputs = viewer.hears;
@@ -94,6 +89,10 @@ std::shared_ptr<const Hearers> hearers_of(const State& state, const Mesh& mesh) 
 }
 
 }  // namespace
+
+bool sees_alone(const ServiceSpec& spec, const MemberFacts& viewer) {
+  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology);
+}
 
 std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service) {
   const ServiceEntry* entry = state.services.find(service);

@@ -56,6 +56,26 @@ Rule Reader::publisher_rule(ClusterId viewer, ClusterId publisher, ServiceId ser
   return Rule::record_refused;
 }
 
+// Own rows are known as they are, others as their record has them.
+Candidate Reader::known_as(const MemberFacts& here, bool mine, const RowKey& key, const Row& row) const {
+  Candidate c = candidate_of(key, row);
+  if (mine) {
+    if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
+    if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
+    return c;
+  }
+  c.remote = true;
+  c.node = 0;
+  if (!strict_) {  // the record carries neither conditions nor weights
+    c.state = BackendState::active;
+    c.weight = kDefaultWeight;
+  } else if (c.weight != 0 && c.state != BackendState::terminating) {
+    c.state = BackendState::active;
+  }
+  if (!row.exportable) drop(c, Rule::not_exported);
+  return c;
+}
+
 std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool explain) const {
   std::vector<Candidate> candidates;
   const ServiceEntry* entry = state_->services.find(service);
@@ -78,24 +98,9 @@ std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool
     const bool audible = mine || heard.has(key.member);
     if (!audible && !explain) return;
     if (!run.empty() && run.front().member != key.member) finish_run();
-    Candidate& c = run.emplace_back(candidate_of(key, row));
-    if (mine) {
-      if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
-      if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
-      return;
-    }
-    c.remote = true;
-    c.node = 0;
-    if (!strict_) {  // the record carries neither conditions nor weights
-      c.state = BackendState::active;
-      c.weight = kDefaultWeight;
-    } else if (c.weight != 0 && c.state != BackendState::terminating) {
-      c.state = BackendState::active;
-    }
-    if (!audible)
-      drop(c, publisher_rule(viewer, key.member, service));
-    else if (!row.exportable)
-      drop(c, Rule::not_exported);
+    Candidate& c = run.emplace_back(known_as(here, mine, key, row));
+    if (mine) return;
+    if (!audible) drop(c, publisher_rule(viewer, key.member, service));
   });
   finish_run();
   settle_members(candidates, viewer, service);
@@ -158,6 +163,36 @@ void Reader::settle_members(std::vector<Candidate>& candidates, ClusterId viewer
         if (kept(*c) && &*c != owner) drop(*c, Rule::shared_row, owner->member);
     first = last;
   }
+}
+
+bool Reader::undisputed(ClusterId viewer, ServiceId service, std::vector<Candidate>& candidates) const {
+  const ServiceEntry* entry = state_->services.find(service);
+  if (!entry) return true;
+  const MemberFacts& here = *state_->members.find(viewer);
+  const MemberSet heard = here.hears & entry->exporters;
+  std::size_t run = 0;  // where the rows of the last member begin
+  const auto settle = [&] {
+    const auto begin = candidates.begin() + static_cast<std::ptrdiff_t>(run);
+    if (begin == candidates.end() || begin->slice == candidates.back().slice) return true;
+    std::sort(begin, candidates.end(),
+              [](const Candidate& a, const Candidate& b) { return place(a) < place(b); });
+    return std::adjacent_find(begin, candidates.end(), [](const Candidate& a, const Candidate& b) {
+             return a.address == b.address && a.slice != b.slice;
+           }) == candidates.end();
+  };
+  bool settled = true;
+  state_->each_row(service, 0, [&](const RowKey& key, const Row& row) {
+    const bool mine = key.member == viewer;
+    if (!settled || (!mine && !heard.has(key.member))) return;
+    if (run < candidates.size() && candidates[run].member != key.member) {
+      settled = settle();
+      run = candidates.size();
+    }
+    candidates.push_back(known_as(here, mine, key, row));
+  });
+  if (!settled || !settle()) return false;
+  std::erase_if(candidates, [](const Candidate& c) { return c.protocol == kNoProtocol || !kept(c); });
+  return true;
 }
 
 bool Reader::record(ClusterId member, ServiceId service, std::vector<RecordEntry>& entries) const {

@@ -101,6 +101,16 @@ std::size_t different_ports(const ServiceSpec& spec) {
 
 }  // namespace
 
+Rule Reader::fit(const Candidate& c, const FrontendSpec& frontend, bool unnamed_remote_fits) const {
+  if (c.address.family != frontend.address.family) return Rule::family;
+  if (c.protocol != frontend.protocol) return Rule::protocol;
+  if (frontend.port_name == 0 || c.names == frontend.port_name) return Rule::selected;
+  const Interner& strings = shared_->strings;
+  const bool named = c.names != 0 ? list_holds(strings.text(c.names), strings.text(frontend.port_name))
+                                  : !c.remote || unnamed_remote_fits;
+  return named ? Rule::selected : Rule::port_name;
+}
+
 Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const ServiceSpec& spec,
                                  const MemberFacts& viewer, const FrontendSpec& frontend, StringId node,
                                  StringId zone) const {
@@ -108,8 +118,7 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
   Selection result;
   auto& rules = result.rules;
   rules.resize(candidates.size());
-  const std::string_view port_name = strings.text(frontend.port_name);
-  const bool unnamed_remote_matches = !strict_ || different_ports(spec) == 1;
+  const bool unnamed_remote_fits = !strict_ || different_ports(spec) == 1;
   const bool local_only = spec.local_only(frontend);
 
   const auto each_selected = [&](auto visit) {
@@ -121,13 +130,7 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
     const Candidate& c = candidates[i];
     rules[i] = c.dropped;
     if (rules[i] != Rule::selected) continue;
-    if (c.address.family != frontend.address.family)
-      rules[i] = Rule::family;
-    else if (c.protocol != frontend.protocol)
-      rules[i] = Rule::protocol;
-    else if (frontend.port_name != 0 && (c.names != 0 ? !list_holds(strings.text(c.names), port_name)
-                                                      : c.remote && !unnamed_remote_matches))
-      rules[i] = Rule::port_name;
+    rules[i] = fit(c, frontend, unnamed_remote_fits);
   }
 
   const Distribution distribution = viewer.service_topology ? spec.distribution : Distribution::none;
@@ -224,7 +227,7 @@ StringId Reader::zone_of(ClusterId viewer, StringId node) const {
 std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, const ServiceSpec& spec,
                                           StringId node) const {
   const MemberFacts& here = *state_->members.find(viewer);
-  const bool rivals = contested(viewer, service, spec);
+  const bool rivals = contested(*state_, viewer, service, spec);
   if (node != 0 || (!rivals && !spec.node_matters(here.service_topology)))
     return {{node, zone_of(viewer, node), {}}};
 
@@ -258,7 +261,7 @@ std::vector<FrontendView> Reader::frontends(ClusterId viewer, ServiceId service,
   const MemberFacts& here = *state_->members.find(viewer);
   const auto candidates = collect(viewer, service, false);
   const auto alike = groups(viewer, service, *spec, node);
-  const bool check_conflicts = contested(viewer, service, *spec);
+  const bool check_conflicts = contested(*state_, viewer, service, *spec);
 
   struct Use {
     std::vector<StringId> nodes;

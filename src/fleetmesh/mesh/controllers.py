@@ -13,6 +13,7 @@ import attrs
 from fleetmesh.errors import RangeExhaustedError
 from fleetmesh.findings import finding
 from fleetmesh.mesh.facts import families_of
+from fleetmesh.mesh.sending import send_service, set_derived
 from fleetmesh.resources.model import EndpointSlice, Pod, Service, Workload
 from fleetmesh.services.addressing import address_nodes, address_pods, key_of, needs_address
 from fleetmesh.services.annotations import EXPOSED_NODE, EXPOSED_NODES
@@ -69,7 +70,7 @@ class Controllers:
         dirty.workloads, dirty.pods, dirty.slices, dirty.readdressed = set(), set(), set(), set()
         for name in sorted(readdressed):
             if name[1] in store.services.get(name[0], ()):
-                self.change.send_service(member, *name)
+                send_service(self.change, member, *name)
                 services.add(name)
                 dirty.exported.add(name)
         zone_of_node = zones(store.nodes.values()) if services else {}
@@ -220,7 +221,7 @@ class Controllers:
                 if service.selector:
                     found.add((namespace, name))
                 if EXPOSED_NODE in service.annotations or EXPOSED_NODES in service.annotations:
-                    self.change.send_service(member, namespace, name)
+                    send_service(self.change, member, namespace, name)
         return found
 
     def _slices(self, member: Member, name: Name, zone_of_node: dict[str, str]) -> bool:
@@ -230,8 +231,8 @@ class Controllers:
             return False
         service = store.service(*name)
         if service is None or store.slices.get(name):
-            return self.change.set_derived(member, name, ())
-        return self.change.set_derived(member, name, self._derived(member, service, zone_of_node))
+            return set_derived(self.change, member, name, ())
+        return set_derived(self.change, member, name, self._derived(member, service, zone_of_node))
 
     def _derived(
         self, member: Member, service: Service, zone_of_node: dict[str, str]

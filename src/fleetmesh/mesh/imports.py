@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.routing import set_service, set_slice
 from fleetmesh.records import export_record
 from fleetmesh.services.mcs import ImportPlan, invalid_export, plan_import
 
@@ -91,18 +92,18 @@ class Imports:
         old, new = before.service, plan.service
         if old is not None and new is not None and (old.cluster_ip == "None") != (new.cluster_ip == "None"):
             # A Service can't become headless: Cilium deletes it and makes it anew.
-            change.service(member, old, None)
+            set_service(change, member, old, None)
             old = None
         if old != new:
-            change.service(member, old, new)
+            set_service(change, member, old, new)
         slices = {piece.name: piece for piece in plan.slices}
         for piece in before.slices:
             if piece.name not in slices:
-                change.slice(member, piece, None)
+                set_slice(change, member, piece, None)
         known = {piece.name: piece for piece in before.slices}
         for piece in plan.slices:
             if piece != known.get(piece.name):
-                change.slice(member, known.get(piece.name), piece)
+                set_slice(change, member, known.get(piece.name), piece)
 
 
 def _record(member: Member, name: Name) -> ExportRecord | None:

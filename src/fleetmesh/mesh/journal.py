@@ -42,6 +42,13 @@ class Journal:
         self._undo.append((mapping, key, value))
         return value
 
+    def keep(self, mapping: dict[K, V], key: K, value: V, *, present: bool) -> None:
+        """Set an entry, or take it out."""
+        if present:
+            self.put(mapping, key, value)
+        else:
+            self.drop(mapping, key)
+
     def put_in(self, outer: dict[K, dict[N, V]], key: K, name: N, value: V) -> None:
         """Set an entry of an inner dictionary, which is made where it is missing."""
         inner = outer.get(key)
