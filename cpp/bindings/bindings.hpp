@@ -19,6 +19,7 @@ void register_maglev(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);
+void register_tables(pybind11::module_& module);
 
 // What a Service says, with names as strings: a spec that belongs to no mesh yet.
 struct SpecArguments {
@@ -52,6 +53,13 @@ struct Snapshot {
   std::shared_ptr<const State> state;
   std::shared_ptr<const Mesh> mesh;
 };
+
+// Of a service that anybody has ever named.
+std::optional<ServiceId> service_id(const Snapshot& snapshot, const std::string& space,
+                                    const std::string& name);
+
+// Frontends by type, address, port, protocol and scope, as text: the order in which people read them.
+std::vector<std::size_t> reading_order(const std::vector<FrontendSpec>& frontends);
 
 // Throws std::out_of_range if no member has the id.
 ClusterId require_member(const State& state, long long id);
