@@ -163,6 +163,7 @@ py::tuple decide(const Arguments& arguments, Run run) {
 }
 
 py::object backend(Held& held, std::uint32_t id) {
+  const Held::Use use(held);
   DatapathBackend found;
   if (!held.path.backend(id, found)) return py::none();
   return py::make_tuple(found.cluster, found.address.text(), found.port, found.protocol,
@@ -170,6 +171,7 @@ py::object backend(Held& held, std::uint32_t id) {
 }
 
 py::object frontend(Held& held, std::uint32_t number) {
+  const Held::Use use(held);
   ServiceId service = 0;
   FrontendSpec found;
   if (!held.path.frontend(number, service, found)) return py::none();
@@ -183,18 +185,18 @@ py::object frontend(Held& held, std::uint32_t number) {
 void register_datapath(py::module_& module) {
   py::class_<Held, std::shared_ptr<Held>>(
       module, "Datapath", "Services, connections and translation over columns of packets, for one viewer.")
-      .def(py::init([](const TablesHandle& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
+      .def(py::init([](const PyTables& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
                        std::uint32_t affinities, std::uint32_t shards, std::uint64_t secret) {
              auto held = std::make_shared<Held>(
                  tables.tables, DatapathOptions{tcp_connections, other_connections, affinities, shards, secret});
-             held->mesh = tables.mesh;
+             held->mesh = tables.at.mesh;
              return held;
            }),
            py::arg("tables"), py::kw_only(), py::arg("tcp_connections"), py::arg("other_connections"),
            py::arg("affinities"), py::arg("shards"), py::arg("secret"))
       .def(
           "adopt",
-          [](Held& held, const TablesHandle& tables) {
+          [](Held& held, const PyTables& tables) {
             const Held::Use use(held);
             const py::gil_scoped_release others_go_on;
             held.path.adopt(tables.tables);

@@ -269,6 +269,30 @@ TEST(Tables, size_and_seed_make_other_tables) {
   EXPECT_THROW(changed(*tables(fleet, 2), *usual), std::invalid_argument);
 }
 
+TEST(Tables, movement_is_told_by_what_a_backend_is_not_by_its_rank) {
+  const Fleet fleet = shop();
+  const auto before = tables(fleet, 1);
+  fleet.set_slice(1, "cart", {"10.1.0.2"});  // all others have another rank now
+  const auto after = before->advance(fleet.mesh->state());
+  const Selection& six = *first(before, fleet, "cart");
+  const Selection& five = *first(after, fleet, "cart");
+  const auto moved = movement(six, five);
+  const auto size = static_cast<double>(six.table()->size());
+  EXPECT_NEAR(moved.ideal / size, 1.0 / 6, 0.001);
+  EXPECT_GE(moved.moved, moved.ideal);
+  EXPECT_NEAR(moved.moved / size, 1.0 / 6, 0.02);
+  EXPECT_EQ(movement(six, six), maglev::Movement{});
+
+  for (const ClusterId id : fleetmesh::testing::ids({1, 2, 3})) fleet.set_slice(id, "cart", {});
+  const auto none = before->advance(fleet.mesh->state());
+  const Selection& empty = *first(none, fleet, "cart");
+  EXPECT_EQ(movement(six, empty), (maglev::Movement{16381, 16381}));
+  EXPECT_EQ(movement(empty, six), maglev::Movement{});
+  TableOptions small;
+  small.size = 251;
+  EXPECT_THROW(movement(six, *first(tables(fleet, 1, 0, small), fleet, "cart")), std::invalid_argument);
+}
+
 TEST(Tables, nothing_is_kept_that_nobody_has) {
   const Fleet fleet = shop();
   std::weak_ptr<const maglev::Table> table;

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fleetmesh.services.global_service import Backend as Backend
     from fleetmesh.services.global_service import Frontend as Frontend
     from fleetmesh.services.global_service import GlobalService as GlobalService
+    from fleetmesh.tables import Tables as Tables
 
 __version__: str
 
@@ -104,6 +105,7 @@ _HOMES = {
         "Frontend",
         "GlobalService",
     ),
+    "fleetmesh.tables": ("Tables",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -139,6 +141,7 @@ __all__ = [
     "ResourceChanges",
     "RoutingDomainError",
     "SelfManagedMeshError",
+    "Tables",
     "TooManyMembersError",
     "Topology",
     "TopologyError",

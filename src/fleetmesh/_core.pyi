@@ -11,8 +11,10 @@ import typing
 __all__: list[str] = [
     "Core",
     "Delta",
+    "Selection",
     "ServiceSpec",
     "Snapshot",
+    "Tables",
     "Transaction",
     "maglev_movement",
     "maglev_murmur3",
@@ -20,6 +22,7 @@ __all__: list[str] = [
     "maglev_table",
     "maglev_text",
     "source_digest",
+    "tables",
 ]
 
 class ServiceSpec:
@@ -169,6 +172,55 @@ class Snapshot:
         """
         The union of what the frontends have in use, as instances of the class `backend`, which has the slots cluster, address, port, port_names, protocol, state, weight and nodes; in order of cluster id, address, port and protocol.
         """
+    @property
+    def generation(self) -> int: ...
+
+class Selection:
+    """
+    The backends that a frontend selects, in the order of their Maglev table. Two that are equal select the same.
+    """
+    def __eq__(self, arg0: typing.Any) -> bool: ...
+    def __hash__(self) -> int: ...
+    def backends(self) -> list[tuple[int, str, int, int, int, int]]:
+        """
+        (cluster id, address, port, protocol, state, weight) each.
+        """
+    def movement(self, after: Selection) -> tuple[float, float] | None:
+        """
+        (the part of the table that leads to another backend after, the least that has to), 0..1; None if sizes or seeds differ.
+        """
+    def ranks(self) -> numpy.ndarray:
+        """
+        Entry -> index into backends(): uint16, or uint32 beyond 65,535 backends. Read-only and not copied; empty where nothing is in use.
+        """
+    @property
+    def in_use(self) -> int:
+        """
+        How many, from the first, take new connections.
+        """
+
+class Tables:
+    """
+    What one viewer decides with at one generation. Never changes.
+    """
+    def advance(self, snapshot: Snapshot) -> Tables:
+        """
+        The same viewer at another state; what did not change is kept.
+        """
+    def changed_since(self, older: Tables) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of the services that are not the same in older tables of the viewer.
+        """
+    def frontends(self, namespace: str, name: str) -> list[tuple[int, bool, str, int, int, str, Selection]]:
+        """
+        (type, internal, address, port, protocol, port name, selection) each.
+        """
+    def services(self) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of every service with a frontend, sorted.
+        """
+    @property
+    def cluster_id(self) -> int: ...
     @property
     def generation(self) -> int: ...
 
@@ -334,6 +386,17 @@ def maglev_text(
 ) -> str:
     """
     The text by which Cilium sorts and hashes a backend; ValueError if it can't be one.
+    """
+
+def tables(
+    snapshot: Snapshot,
+    cluster_id: typing.SupportsInt | typing.SupportsIndex,
+    node: str | None,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    seed: str,
+) -> Tables:
+    """
+    The tables of a member, as the union over its nodes or of one of them.
     """
 
 __version__: str

@@ -102,21 +102,21 @@ def draw(paper: Paper, data: plain.Plain) -> None:
 def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[str]) -> None:
     """
     One row for a service and the viewers for whom the same moves, and one line that sums up.
+
+    MOVED is the part of the Maglev table that leads elsewhere, EXCESS what of it need not have moved.
     """
     if not rows:
         paper.line("Nothing moves.")
         return
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         before, after = _outcome(row, "before"), _outcome(row, "after")
-        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row))
+        moved, excess = _part(row["table_moved"], 0), _part(row["table_excess"], 1)
+        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row), moved, excess)
         alike.setdefault(key, []).append(row["viewer"])
     paper.table(
-        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS"),
-        (
-            (service, listed(viewers, members), before, after, backends)
-            for (service, before, after, backends), viewers in alike.items()
-        ),
+        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS", "MOVED", "EXCESS"),
+        ((service, listed(viewers, members), *rest) for (service, *rest), viewers in alike.items()),
     )
     paper.blank()
     _draw_sum(paper, rows)
@@ -128,6 +128,11 @@ def _outcome(row: dict[str, Any], when: str) -> str:
     # Nobody on both sides: a headless Service, or one that is without backends anyway.
     silent = not row["share_before"] and not row["share_after"]
     return shares(row[f"share_{when}"]) or ("-" if silent else "nobody")
+
+
+def _part(value: float | None, digits: int) -> str:
+    """A part in per cent; `-` where tables can't be compared."""
+    return "-" if value is None else f"{value:.{digits}%}"
 
 
 def _backends(row: dict[str, Any]) -> str:

@@ -25,12 +25,14 @@ from fleetmesh.mesh.names import View
 from fleetmesh.mesh.publish import Record, records_of
 from fleetmesh.mesh.report import Report, member_findings
 from fleetmesh.mesh.settings import ClusterSettings
+from fleetmesh.mesh.tables import TableKeeper
 from fleetmesh.mesh.topology import Topology
 from fleetmesh.mesh.viewpoint import Viewpoint
 from fleetmesh.resources.model import Service
 from fleetmesh.services.changes import ResourceChanges
 from fleetmesh.services.dns import DnsAnswer, resolve
 from fleetmesh.services.global_service import GlobalService, viewer
+from fleetmesh.tables import Tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +92,7 @@ class Mesh:
         self._exporters: dict[Name, frozenset[str]] = {}
         self._read_findings: tuple[Finding, ...] = ()
         self._report = Report()
+        self._tables = TableKeeper()
         self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
 
     @classmethod
@@ -436,6 +439,17 @@ class Mesh:
         number, _ = _viewer(view.names, viewer)
         return tuple(view.snapshot.services(number))
 
+    def tables(self, seen_from: str) -> Tables:
+        """
+        What the viewer decides with at the newest state: `"east"`, or `"east/node-1"` where nodes differ.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+        view = self._viewpoint
+        number, node = viewer(view.names, seen_from)
+        return self._tables.get(view, number, node, self._member(view.names[number]).settings)
+
     def resolve(self, name: str, *, seen_from: str, type: str = "A") -> DnsAnswer:  # noqa: A002 (as DNS calls it)
         """
         What a pod of the viewer gets from DNS. Iterating the answer gives its records.
@@ -470,13 +484,15 @@ class Mesh:
             other._exporters = dict(self._exporters)
             other._read_findings = self._read_findings
             other._report = self._report.copy()
+            other._tables = TableKeeper()
             other._viewpoint = self._viewpoint
             return other
 
     def compare(self, other: Mesh) -> Comparison:
         """
         What is different in another state of the mesh, mostly a fork of this one: for each viewer and
-        service the backends in and out and the share of new connections that each cluster gets.
+        service the backends in and out, the share of new connections that each cluster gets, and the part of
+        the Maglev table that moves.
 
         Raises:
             ValueError: The other is in another mode.
