@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
+    from fleetmesh.errors import StaleChangeError as StaleChangeError
     from fleetmesh.errors import TooManyMembersError as TooManyMembersError
     from fleetmesh.errors import TopologyError as TopologyError
     from fleetmesh.findings import Finding as Finding
@@ -73,6 +74,7 @@ _HOMES = {
         "RangeExhaustedError",
         "RoutingDomainError",
         "SelfManagedMeshError",
+        "StaleChangeError",
         "TooManyMembersError",
         "TopologyError",
     ),
@@ -138,6 +140,7 @@ __all__ = [
     "ResourceChanges",
     "RoutingDomainError",
     "SelfManagedMeshError",
+    "StaleChangeError",
     "TooManyMembersError",
     "Topology",
     "TopologyError",

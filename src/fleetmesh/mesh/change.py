@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name
     from fleetmesh.mesh.topology import Topology
+    from fleetmesh.services.changes import ResourceChange
 
 
 @attrs.define(eq=False, repr=False)
@@ -192,12 +193,24 @@ class Change:
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
 
-    def update(self, member: Member, resource: Resource) -> None:
-        """Upsert one object; it stays its source's."""
-        check_self_managed(member.name, [resource])
-        member._writable()
-        source = member._store.source_of.get(key_in_store(resource), "")
-        self._upsert(member, resource, source, ())
+    def carry_out(self, member: Member, proposed: ResourceChange) -> None:
+        """
+        Carry out a proposed change of one object; the object stays its source's.
+
+        Raises:
+            StaleChangeError: The object is not what the change was made from.
+        """
+        about = proposed.new if proposed.new is not None else proposed.old
+        if about is None:
+            return
+        key = key_in_store(about)
+        proposed.check(member._store.resources.get(key))
+        if proposed.new is None:
+            self._remove(member, key)
+            return
+        check_self_managed(member.name, [proposed.new])
+        source = member._writable().source_of.get(key, "")
+        self._upsert(member, proposed.new, source, ())
 
     def set_ranges(self, member: Member, ranges: Ranges) -> None:
         """Change a member's ranges; what was given out of others is given anew."""

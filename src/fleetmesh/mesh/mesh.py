@@ -196,15 +196,12 @@ class Mesh:
 
         Raises:
             NotFoundError: A member isn't there any more; nothing is applied.
+            StaleChangeError: An object is not any more what its change was made from; nothing is applied.
         """
 
         def carry_out(change: Change) -> None:
             for each in changes:
-                member = self._member(each.member)
-                if each.new is not None:
-                    change.update(member, each.new)
-                elif each.old is not None:
-                    change.delete(member, [each.old])
+                change.carry_out(self._member(each.member), each)
 
         return self._change(carry_out)
 
