@@ -17,6 +17,7 @@ Family = Literal["IPv4", "IPv6"]
 What = Literal["pod", "service", "node"]
 WHATS: tuple[What, ...] = ("pod", "service", "node")
 FAMILIES: tuple[Family, ...] = ("IPv4", "IPv6")
+_MAPPED = 0xFFFF  # the upper 96 bits of ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 
 
 class Network(NamedTuple):
@@ -57,7 +58,7 @@ def parse_networks(member: str, cidrs: Iterable[str]) -> tuple[Network, ...]:
     Read CIDRs.
 
     Raises:
-        InvalidRangeError: One can't be read, has host bits or has a zone.
+        InvalidRangeError: One can't be read, has host bits or a zone, or is IPv4 mapped to IPv6.
     """
     return tuple(_parse(member, cidr) for cidr in cidrs)
 
@@ -76,6 +77,8 @@ def _parse(member: str, cidr: str) -> Network:
     if not cidr.rpartition("/")[2].isdecimal():
         raise InvalidRangeError(member, cidr, "expected a prefix length, not a mask")
     first = int(network.network_address)
+    if network.version == 6 and first >> 32 == _MAPPED:
+        raise InvalidRangeError(member, cidr, "it is an IPv4 range mapped to IPv6; write it as IPv4")
     return Network(f"IPv{network.version}", first, first + network.num_addresses, cidr)  # type: ignore[arg-type]
 
 

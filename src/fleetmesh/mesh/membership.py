@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import AlreadyInMeshError, MeshError
+from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError
 from fleetmesh.identity import Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import limits
 from fleetmesh.mesh.carving import carve
 from fleetmesh.mesh.member import Member
+from fleetmesh.mesh.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
-    from fleetmesh.mesh.settings import ClusterSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -31,15 +31,35 @@ class Terms:
     ranges: Ranges
     routing_domain: str | None
 
+    @classmethod
+    def given(
+        cls,
+        name: object,
+        *,
+        cluster_id: int | None,
+        settings: ClusterSettings | None,
+        labels: Mapping[str, str] | None,
+        routing_domain: str | None,
+        **ranges: Iterable[str],
+    ) -> Terms:
+        """
+        Terms as a caller gives them.
 
-def ranges_of(pod: Iterable[str], service: Iterable[str], node: Iterable[str]) -> Ranges:
-    """
-    Ranges as a caller gives them.
-
-    Raises:
-        MeshError: A text stands where a list is expected.
-    """
-    return Ranges(pod_cidrs=_texts(pod), service_cidrs=_texts(service), node_cidrs=_texts(node))
+        Raises:
+            TypeError: The settings or labels are of another kind.
+            InvalidRangeError: Ranges are no list.
+        """
+        if settings is not None and not isinstance(settings, ClusterSettings):
+            raise TypeError(f"settings of {name!r} are {settings!r}; expected a ClusterSettings")
+        if labels is not None and not _are_labels(labels):
+            raise TypeError(f"labels of {name!r} are {labels!r}; expected a mapping of texts to texts")
+        return cls(
+            cluster_id=cluster_id,
+            settings=settings,
+            labels=labels,
+            ranges=Ranges(**{kind: _list_of(name, cidrs) for kind, cidrs in ranges.items()}),
+            routing_domain=routing_domain,
+        )
 
 
 def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member:
@@ -132,7 +152,13 @@ def _set_ranges(change: Change, joined: Member | None) -> None:
             change.set_ranges(member, ranges)
 
 
-def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(cidrs, str):
-        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
+def _list_of(name: object, cidrs: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(cidrs, str) or not isinstance(cidrs, Iterable):
+        raise InvalidRangeError(str(name), cidrs, "expected a list of ranges")
     return tuple(cidrs)
+
+
+def _are_labels(labels: object) -> bool:
+    return isinstance(labels, Mapping) and all(
+        isinstance(text, str) for pair in labels.items() for text in pair
+    )
