@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError
+from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError, RangeExhaustedError
 from fleetmesh.identity import Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import limits
@@ -114,7 +114,7 @@ def _enter(change: Change, member: Member) -> None:
         enable_ipv6=settings.enable_ipv6,
         service_topology=settings.service_topology,
     )
-    _set_ranges(change, member)
+    set_ranges(change, member)
     set_hearing(change, around=member.name)
     change.send_all(member)
 
@@ -124,7 +124,7 @@ def leave(change: Change, member: Member) -> None:
     change.members = {name: each for name, each in change.members.items() if each is not member}
     change.take_back(member)
     change.core.leave(member.cluster_id)
-    _set_ranges(change, None)
+    set_ranges(change, None)
     change.plan_imports()
 
 
@@ -144,9 +144,22 @@ def set_hearing(change: Change, around: str) -> None:
     change.plan_imports()
 
 
-def _set_ranges(change: Change, joined: Member | None) -> None:
-    """Defaults are carved around what all declare, so that they may move when members come and go."""
-    for name, ranges in carve(change.members.values(), joined).items():
+def set_ranges(change: Change, joined: Member | None) -> None:
+    """
+    Defaults are carved around what all declare, so that they may move when members come and go, and when
+    Nodes come or go (`joined` is `None`). Where there is no room for them beside Nodes they stay as they
+    are, which findings tell.
+
+    Raises:
+        RangeExhaustedError: There is no room for somebody who joins.
+    """
+    try:
+        carved = carve(change.members.values(), joined)
+    except RangeExhaustedError:
+        if joined is not None:
+            raise
+        return
+    for name, ranges in carved.items():
         member = change.members[name]
         if ranges != member.ranges or member is joined:
             change.set_ranges(member, ranges)
