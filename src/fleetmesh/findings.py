@@ -126,6 +126,12 @@ _KINDS = (
         "Put a workload, a pod or a node into it, move it elsewhere, or write a fleet.yaml.",
     ),
     FindingKind(
+        "import-declared",
+        "info",
+        "A ServiceImport is declared; it has no effect, since imports are made of the exports heard.",
+        "Declare a ServiceExport in the clusters that have the Service, and leave the ServiceImport away.",
+    ),
+    FindingKind(
         "import-not-ready",
         "warning",
         "A cluster hears a ServiceExport but makes no Service of it.",
