@@ -266,6 +266,12 @@ _KINDS = (
         "Correct the name, or let the cluster join.",
     ),
     FindingKind(
+        "unknown-field",
+        "warning",
+        "An object has a field that Kubernetes doesn't know; it has no effect.",
+        "Correct the name of the field, or remove it.",
+    ),
+    FindingKind(
         "unknown-kind",
         "info",
         "Objects of a kind that no rule reads were passed over.",
