@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
+    from fleetmesh.errors import StaleChangeError as StaleChangeError
     from fleetmesh.errors import TooManyMembersError as TooManyMembersError
     from fleetmesh.errors import TopologyError as TopologyError
     from fleetmesh.findings import Finding as Finding
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from fleetmesh.services.global_service import Backend as Backend
     from fleetmesh.services.global_service import Frontend as Frontend
     from fleetmesh.services.global_service import GlobalService as GlobalService
+    from fleetmesh.datapath import Datapath as Datapath
+    from fleetmesh.datapath import Decisions as Decisions
+    from fleetmesh.datapath import Packets as Packets
     from fleetmesh.tables import Tables as Tables
 
 __version__: str
@@ -75,6 +79,7 @@ _HOMES = {
         "RangeExhaustedError",
         "RoutingDomainError",
         "SelfManagedMeshError",
+        "StaleChangeError",
         "TooManyMembersError",
         "TopologyError",
     ),
@@ -105,11 +110,15 @@ _HOMES = {
         "Frontend",
         "GlobalService",
     ),
+    "fleetmesh.datapath": ("Datapath", "Decisions", "Packets"),
     "fleetmesh.tables": ("Tables",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Packets",
+    "Decisions",
+    "Datapath",
     "Allocations",
     "AlreadyInMeshError",
     "Backend",
@@ -141,6 +150,7 @@ __all__ = [
     "ResourceChanges",
     "RoutingDomainError",
     "SelfManagedMeshError",
+    "StaleChangeError",
     "Tables",
     "TooManyMembersError",
     "Topology",

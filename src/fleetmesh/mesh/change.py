@@ -8,7 +8,7 @@ slices of pods, imports) is worked out at the end, by `Controllers` and `Imports
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,12 +16,13 @@ import attrs
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import Allocations, Ranges
 from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh import bulk
+from fleetmesh.mesh import bulk, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
 from fleetmesh.mesh.imports import Imports
 from fleetmesh.mesh.journal import Journal
 from fleetmesh.mesh.limits import check_self_managed
+from fleetmesh.mesh.origins import renew
 from fleetmesh.mesh.routing import export, route
 from fleetmesh.mesh.sending import declare, lose, own_addresses, send_service, send_slice
 from fleetmesh.mesh.store import key_in_store
@@ -33,6 +34,7 @@ from fleetmesh.resources.model import (
     Resource,
     Service,
     ServiceExport,
+    ServiceImport,
     UnknownKind,
 )
 from fleetmesh.services.addressing import (
@@ -44,12 +46,15 @@ from fleetmesh.services.annotations import (
     namespace_findings,
     slice_weight,
 )
+from fleetmesh.services.mcs import declared_import
 from fleetmesh.services.workloads import ZONE
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot, Transaction
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name
+    from fleetmesh.mesh.topology import Topology
+    from fleetmesh.services.changes import ResourceChange
 
 
 @attrs.define(eq=False, repr=False)
@@ -59,20 +64,24 @@ class Change:
 
     Attributes:
         members: Name -> member, of the whole mesh: an address that one declares may be taken from another.
+            In order of cluster id; replaced, not changed, where one joins or leaves.
+        topology: Who hears whom, of those that have not failed.
         snapshot: The state before.
-        linked: Whether two members, by name, hear each other.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
+        heard_anew: Whether it has changed who hears whom.
+        nodes_moved: Whether the pod ranges that Nodes declare have changed.
     """
 
     core: Transaction
     snapshot: Snapshot
     allocations: Allocations
-    members: Mapping[str, Member]
-    linked: Callable[[str, str], bool]
+    members: dict[str, Member]
+    topology: Topology
     exporters: dict[Name, frozenset[str]]
     journal: Journal = attrs.field(factory=Journal)
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
-    _everything_heard: bool = attrs.field(default=False, init=False)
+    heard_anew: bool = attrs.field(default=False, init=False)
+    nodes_moved: bool = attrs.field(default=False, init=False)
 
     # What users ask for
 
@@ -86,21 +95,22 @@ class Change:
             self._remove(member, key_in_store(resource))
 
     def replace(
-        self, member: Member, resources: Iterable[Resource], source: str, said: Iterable[Finding] = ()
+        self,
+        member: Member,
+        resources: Iterable[Resource],
+        source: str,
+        said: Iterable[Finding] = (),
+        *,
+        remove: bool,
     ) -> None:
-        """
-        Upsert what a source gives, and remove what it gave and doesn't any more.
-
-        Where a document could not be read nothing is removed: what it held before stays in force.
-        """
-        given, said = tuple(resources), tuple(said)
-        unread = any(each.code == "manifest-problem" for each in said)
+        """Upsert what a source gives; with `remove`, what it gave before and doesn't any more goes."""
+        given = tuple(resources)
         keep = {key_in_store(resource) for resource in given}
         check_self_managed(member.name, given)
         for key in list(member._store.sources.get(source, ())):
-            if key not in keep and not unread:
+            if remove and key not in keep:
                 self._remove(member, key)
-        self._apply(member, given, source, said)
+        self._apply(member, given, source, tuple(said))
 
     def drain(self, member: Member) -> None:
         """Take every endpoint out of the core."""
@@ -119,13 +129,16 @@ class Change:
         self.journal.put(store.flags, "drained", True)
 
     def fail(self, member: Member) -> None:
-        """Cut it off; whom everybody hears is set by the mesh."""
-        self.journal.put(member._writable().flags, "failed", True)
+        """Cut it off."""
+        if not member.failed:
+            self.journal.put(member._writable().flags, "failed", True)
+            membership.set_hearing(self, around=member.name)
 
     def restore(self, member: Member) -> None:
-        """Bring back what `drain` took away; whom everybody hears is set by the mesh."""
+        """Undo `drain` and `fail`."""
         store = member._writable()
-        self.journal.drop(store.flags, "failed")
+        if self.journal.drop(store.flags, "failed"):
+            membership.set_hearing(self, around=member.name)
         if not self.journal.drop(store.flags, "drained"):
             return
         for slices in store.slices.values():
@@ -184,12 +197,24 @@ class Change:
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
 
-    def update(self, member: Member, resource: Resource) -> None:
-        """Upsert one object; it stays its source's."""
-        check_self_managed(member.name, [resource])
-        member._writable()
-        source = member._store.source_of.get(key_in_store(resource), "")
-        self._upsert(member, resource, source, ())
+    def carry_out(self, member: Member, proposed: ResourceChange) -> None:
+        """
+        Carry out a proposed change of one object; the object stays its source's.
+
+        Raises:
+            StaleChangeError: The object is not what the change was made from.
+        """
+        about = proposed.new if proposed.new is not None else proposed.old
+        if about is None:
+            return
+        key = key_in_store(about)
+        proposed.check(member._store.resources.get(key))
+        if proposed.new is None:
+            self._remove(member, key)
+            return
+        check_self_managed(member.name, [proposed.new])
+        source = member._writable().source_of.get(key, "")
+        self._upsert(member, proposed.new, source, ())
 
     def set_ranges(self, member: Member, ranges: Ranges) -> None:
         """Change a member's ranges; what was given out of others is given anew."""
@@ -202,12 +227,19 @@ class Change:
 
     def plan_imports(self) -> None:
         """Who hears whom has changed: plan every import at the end."""
-        self._everything_heard = True
+        self.heard_anew = True
+
+    def linked(self, viewer: str, publisher: str) -> bool:
+        """Whether two members, by name, hear each other."""
+        failed = any(self.members[name].failed for name in (viewer, publisher))
+        return not failed and self.topology.linked(viewer, publisher)
 
     def finish(self) -> None:
         """Work out what follows from all that was touched."""
+        if self.nodes_moved:
+            membership.set_ranges(self, None)
         Controllers(self).run()
-        Imports(self).run(everything=self._everything_heard)
+        Imports(self).run(everything=self.heard_anew)
 
     def drop(self) -> None:
         """Take everything back. The change is of no use afterwards."""
@@ -253,9 +285,11 @@ class Change:
         self.journal.put_in(store.sources, source, key, None)
         own = (*notes, *_findings_of(resource))
         self._note(member, key, own)
-        if old == resource:
+        if old is not None and old == resource:
             # The same again is no event; only where it was read may have changed.
             self.journal.put(store.resources, key, resource)
+            if old.origin != resource.origin:
+                renew(self, member, resource)
             return
         route(self, member, old, resource)
         self.journal.drop(store.resources, key)
@@ -326,4 +360,6 @@ def _findings_of(resource: Resource) -> tuple[Finding, ...]:
             return namespace_findings(resource)
         case EndpointSlice():
             return slice_weight(resource)[1]
+        case ServiceImport():
+            return (declared_import(resource),)
     return ()

@@ -87,12 +87,16 @@ class Member:
         given = load_manifests(resources) if isinstance(resources, Path | str) else _read(resources)[0]
         return self._in_mesh()._change(lambda change: change.delete(self, given))
 
-    def replace(self, resources: Input, source: str) -> Delta:
+    def replace(self, resources: Input, source: str, *, remove: bool | None = None) -> Delta:
         """
         Apply what a source gives now, and remove what it gave before and doesn't give any more.
 
         An object that another source (or a plain `apply`) has given since belongs to that one and stays.
-        Where a document of the source can't be read, nothing is removed, since it may have held any of it.
+
+        Args:
+            remove: Whether anything is removed. `None`: only where every document of the source could be
+                read, since the one that couldn't may have held any of it. Who knows what a broken document
+                held, and gives that again, says `True`.
 
         Raises:
             SelfManagedMeshError: As for `apply`; nothing is changed.
@@ -100,7 +104,8 @@ class Member:
             TypeError: Something is no resource; nothing is changed.
         """
         given, said = _read(resources)
-        return self._in_mesh()._change(lambda change: change.replace(self, given, source, said))
+        whole = all(each.code != "manifest-problem" for each in said) if remove is None else remove
+        return self._in_mesh()._change(lambda change: change.replace(self, given, source, said, remove=whole))
 
     def drain(self) -> Delta:
         """

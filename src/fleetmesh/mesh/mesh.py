@@ -11,16 +11,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from fleetmesh._core import Core
-from fleetmesh.errors import AlreadyInMeshError, MeshError, NotFoundError
+from fleetmesh.datapath.datapath import (
+    DEFAULT_AFFINITIES,
+    DEFAULT_OTHER_CONNECTIONS,
+    DEFAULT_TCP_CONNECTIONS,
+)
+from fleetmesh.errors import NotFoundError
 from fleetmesh.findings import Finding
-from fleetmesh.identity import Allocations, Ranges, parse_networks
-from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh import bulk, limits
-from fleetmesh.mesh.carving import carve
+from fleetmesh.identity import Allocations
+from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
+from fleetmesh.mesh.datapaths import Datapaths
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
+from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.publish import Record, records_of
 from fleetmesh.mesh.report import Report, member_findings
@@ -31,7 +36,8 @@ from fleetmesh.mesh.viewpoint import Viewpoint
 from fleetmesh.resources.model import Service
 from fleetmesh.services.changes import ResourceChanges
 from fleetmesh.services.dns import DnsAnswer, resolve
-from fleetmesh.services.global_service import GlobalService, viewer
+from fleetmesh.services.global_service import GlobalService
+from fleetmesh.services.global_service import viewer as cluster_and_node
 from fleetmesh.tables import Tables
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
     from fleetmesh.mesh.store import Name
 
@@ -65,6 +72,7 @@ class Mesh:
 
     Raises:
         ValueError: The mode or the limit is none of those.
+        TypeError: The topology is no `Topology`.
     """
 
     def __init__(
@@ -80,6 +88,8 @@ class Mesh:
             raise ValueError(f"mode is {mode!r}; expected cilium or strict")
         if max_connected_clusters not in limits.MEMBER_LIMITS or isinstance(max_connected_clusters, bool):
             raise ValueError(f"max_connected_clusters is {max_connected_clusters!r}; expected 255 or 511")
+        if topology is not None and not isinstance(topology, Topology):
+            raise TypeError(f"topology is {topology!r}; expected a Topology, such as Topology.full()")
         self.name = name
         self.topology = Topology.full() if topology is None else topology
         self.mode: Mode = mode
@@ -93,6 +103,7 @@ class Mesh:
         self._read_findings: tuple[Finding, ...] = ()
         self._report = Report()
         self._tables = TableKeeper()
+        self._datapaths = Datapaths()
         self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
 
     @classmethod
@@ -152,81 +163,28 @@ class Mesh:
             TooManyMembersError, InvalidClusterNameError, ClusterNameTakenError, InvalidClusterIdError,
             ClusterIdTakenError, InvalidRangeError, OverlappingPodRangesError, RoutingDomainError,
             SelfManagedMeshError: See each. The mesh is unchanged.
+            TypeError: Settings or labels are of another kind. The mesh is unchanged.
         """
-        member = name if isinstance(name, Member) else None
+        terms = Terms.given(
+            name.name if isinstance(name, Member) else name,
+            cluster_id=cluster_id,
+            settings=settings,
+            labels=labels,
+            pod_cidrs=pod_cidrs,
+            service_cidrs=service_cidrs,
+            node_cidrs=node_cidrs,
+            routing_domain=routing_domain,
+        )
         with self._lock:
-            if member is not None and member._mesh is not None:
-                raise AlreadyInMeshError(member.name, member._mesh.name)
-            limits.check_room(len(self._members), self.max_connected_clusters)
-            limits.check_name(name if member is None else member.name, self._members)
-            number = limits.check_id(
-                member.cluster_id if member is not None and cluster_id is None else cluster_id,
-                self.max_connected_clusters,
-                {each.cluster_id: each.name for each in self._members.values()},
+            joined: list[Member] = []
+            self._change(
+                lambda change: joined.append(
+                    membership.join(change, name, terms, self.max_connected_clusters)
+                )
             )
-            given = Ranges(
-                pod_cidrs=_texts(pod_cidrs),
-                service_cidrs=_texts(service_cidrs),
-                node_cidrs=_texts(node_cidrs),
-            )
-            if member is None:
-                assert isinstance(name, str)
-                member = Member(name, number)
-            declared = Ranges(
-                **{f"{what}_cidrs": given.of(what) or member.declared.of(what) for what in WHATS}
-            )
-            for what in WHATS:
-                parse_networks(member.name, declared.of(what))
-            limits.check_pod_ranges(
-                member.name,
-                declared.pod_cidrs,
-                {each.name: each.declared.pod_cidrs for each in self._members.values()},
-            )
-            domain = member.routing_domain if routing_domain is None else routing_domain
-            limits.check_domain(member.name, domain, (each.routing_domain for each in self._members.values()))
-            limits.check_self_managed(member.name, member.resources.values())
-            self._admit(member, number, declared, domain, settings, labels)
+            (member,) = joined
+            member._mesh = self
             return member
-
-    def _admit(
-        self,
-        member: Member,
-        number: int,
-        declared: Ranges,
-        domain: str | None,
-        settings: ClusterSettings | None,
-        labels: Mapping[str, str] | None,
-    ) -> None:
-        before = (member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain)
-        member.cluster_id, member.declared, member.routing_domain = number, declared, domain
-        if settings is not None:
-            member.settings = settings
-        if labels is not None:
-            member.labels = labels
-        members = self._members
-        self._members = dict(
-            sorted({**members, member.name: member}.items(), key=lambda item: item[1].cluster_id)
-        )
-        try:
-            self._change(lambda change: self._enter(change, member), hearing=True)
-        except BaseException:
-            self._members = members
-            member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain = before
-            raise
-        member._mesh = self
-
-    def _enter(self, change: Change, member: Member) -> None:
-        settings = member.settings
-        change.core.join(
-            member.cluster_id,
-            member.name,
-            enable_ipv6=settings.enable_ipv6,
-            service_topology=settings.service_topology,
-        )
-        self._set_ranges(change, member)
-        self._set_hearing(change, around=member.name)
-        change.send_all(member)
-        change.plan_imports()
 
     def leave(self, name: str) -> Member:
         """
@@ -238,47 +196,15 @@ class Mesh:
         """
         with self._lock:
             member = self._member(name)
-            members = self._members
-            self._members = {each: found for each, found in members.items() if each != name}
-            try:
-                self._change(lambda change: self._exit(change, member), hearing=True)
-            except BaseException:
-                self._members = members
-                raise
+            self._change(lambda change: membership.leave(change, member))
             member._mesh = None
             return member
-
-    def _exit(self, change: Change, member: Member) -> None:
-        change.take_back(member)
-        change.core.leave(member.cluster_id)
-        self._set_ranges(change, None)
-        change.plan_imports()
 
     def _member(self, name: str) -> Member:
         member = self._members.get(name)
         if member is None:
             raise NotFoundError("member", name, self._members)
         return member
-
-    def _set_ranges(self, change: Change, joined: Member | None) -> None:
-        """Defaults are carved around what all declare, so that they may move when members come and go."""
-        for name, ranges in carve(self._members.values(), joined).items():
-            member = self._members[name]
-            if ranges != member.ranges or member is joined:
-                change.set_ranges(member, ranges)
-
-    def _set_hearing(self, change: Change, around: str) -> None:
-        """Tell the core whom a member hears, and those whom it is linked with."""
-        numbers = {each.name: each.cluster_id for each in self._members.values() if not each.failed}
-        everybody = sorted(numbers.values()) if self.topology.kind == "full" else None
-        for name, member in self._members.items():
-            if name != around and not self.topology.linked(name, around):
-                continue
-            if member.failed:
-                heard: list[int] = []
-            else:
-                heard = everybody if everybody is not None else self.topology.heard(name, numbers)
-            change.core.hear(member.cluster_id, heard)
 
     # Changes
 
@@ -288,15 +214,12 @@ class Mesh:
 
         Raises:
             NotFoundError: A member isn't there any more; nothing is applied.
+            StaleChangeError: An object is not any more what its change was made from; nothing is applied.
         """
 
         def carry_out(change: Change) -> None:
             for each in changes:
-                member = self._member(each.member)
-                if each.new is not None:
-                    change.update(member, each.new)
-                elif each.old is not None:
-                    change.delete(member, [each.old])
+                change.carry_out(self._member(each.member), each)
 
         return self._change(carry_out)
 
@@ -350,33 +273,28 @@ class Mesh:
     def _by_id(self) -> dict[int, Member]:
         return {member.cluster_id: member for member in self._members.values()}
 
-    def _change(self, carry_out: Callable[[Change], None], *, hearing: bool = False) -> Delta:
-        """One transaction: all of it, or nothing. `hearing` tells that members come or go."""
+    def _change(self, carry_out: Callable[[Change], None]) -> Delta:
+        """One transaction: all of it, or nothing."""
         with self._lock:
             kept = self._allocations.copy()
-            flags = {name: each.failed for name, each in self._members.items()}
             change = Change(
                 core=self._core.begin(),
                 snapshot=self._viewpoint.snapshot,
                 allocations=self._allocations,
                 members=self._members,
-                linked=self._hears,
+                topology=self.topology,
                 exporters=self._exporters,
             )
             try:
                 carry_out(change)
-                for name, failed in flags.items():
-                    if name in self._members and self._members[name].failed != failed:
-                        hearing = True
-                        self._set_hearing(change, around=name)
-                        change.plan_imports()
                 change.finish()
                 delta = change.core.commit()
             except BaseException:
                 change.drop()
                 self._allocations = kept
                 raise
-            return self._publish(delta, hearing=hearing)
+            self._members = change.members
+            return self._publish(delta, hearing=change.heard_anew)
 
     def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
         """Let readers see what was committed."""
@@ -436,7 +354,7 @@ class Mesh:
             NotFoundError: There is no such member.
         """
         view = self._viewpoint
-        number, _ = _viewer(view.names, viewer)
+        number, _ = cluster_and_node(view.names, viewer)
         return tuple(view.snapshot.services(number))
 
     def tables(self, seen_from: str) -> Tables:
@@ -447,8 +365,49 @@ class Mesh:
             NotFoundError: There is no such member.
         """
         view = self._viewpoint
-        number, node = viewer(view.names, seen_from)
+        number, node = cluster_and_node(view.names, seen_from)
         return self._tables.get(view, number, node, self._member(view.names[number]).settings)
+
+    def datapath(
+        self,
+        cluster: str,
+        node: str | None = None,
+        *,
+        tcp_connections: int = DEFAULT_TCP_CONNECTIONS,
+        other_connections: int = DEFAULT_OTHER_CONNECTIONS,
+        affinities: int = DEFAULT_AFFINITIES,
+        shards: int = 1,
+    ) -> Datapath:
+        """
+        A data path of a member, or of one of its nodes where nodes differ: services, connections and
+        translation for columns of packets. It takes the newest state of the mesh at the start of each call.
+
+        Args:
+            tcp_connections: How many entries of TCP connections it holds; the default is Cilium's.
+            other_connections: The same for all other protocols.
+            affinities: How many clients' backends it remembers for services with session affinity.
+            shards: How many threads share the work, each with its part of the entries; what one packet gets
+                is the same for any number, as long as nothing has to be evicted.
+
+        Raises:
+            NotFoundError: There is no such member.
+            TypeError, ValueError: A bound is no whole number from 1.
+        """
+        bounds = (tcp_connections, other_connections, affinities)
+        return self._datapaths.make(self, cluster, node, bounds, shards)
+
+    def process(self, packets: Packets) -> Decisions:
+        """
+        Take packets through both ends: out through the data path of the source's cluster, then in through
+        that of the destination's. Who is where is told by the pod and node ranges of the members.
+
+        The mesh keeps one data path for each member, which remember connections from call to call.
+
+        Raises:
+            TypeError: They are no `Packets`.
+            ValueError: Time runs backwards; nothing was done then.
+        """
+        return self._datapaths.process(self, packets)
 
     def resolve(self, name: str, *, seen_from: str, type: str = "A") -> DnsAnswer:  # noqa: A002 (as DNS calls it)
         """
@@ -463,7 +422,7 @@ class Mesh:
             ValueError: The type is none of the three.
         """
         with self._lock:
-            number, _ = viewer(self._viewpoint.names, seen_from)
+            number, _ = cluster_and_node(self._viewpoint.names, seen_from)
             return resolve(View(self, self._by_id()[number]), name, type)
 
     def fork(self) -> Mesh:
@@ -485,6 +444,7 @@ class Mesh:
             other._read_findings = self._read_findings
             other._report = self._report.copy()
             other._tables = TableKeeper()
+            other._datapaths = Datapaths()
             other._viewpoint = self._viewpoint
             return other
 
@@ -533,12 +493,3 @@ class Mesh:
     def _records(self, member: Member, kind: str | None) -> tuple[Record, ...]:
         with self._lock:
             return records_of(self._viewpoint.snapshot, member, kind)
-
-
-_viewer = viewer
-
-
-def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(cidrs, str):
-        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
-    return tuple(cidrs)

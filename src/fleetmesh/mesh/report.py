@@ -12,11 +12,16 @@ import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
+from fleetmesh.identity.ranges import WHATS
+from fleetmesh.mesh.carving import used_by_nodes
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.names import View
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
+from fleetmesh.services.dns import CLUSTER_ZONE, resolve
 from fleetmesh.services.judge import Judge, frontend_conflicts, judge_service
+from fleetmesh.services.lacking import Lack, lack_of
 from fleetmesh.services.mcs import unimported
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.store import Name
 
 _SEVERITIES = ("error", "warning", "info")
+_HOLLOW = "service-without-match"
 _ADMISSION = frozenset({"NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"})
 _LAYERED = frozenset({"ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"})
 
@@ -79,7 +85,11 @@ class Report:
             self.judged.clear()
             names = {name for number in view.names for name in snapshot.services(number)}
         else:
-            names = self.changed | set(snapshot.changed_since(self.at))
+            # Why a Service has no endpoint hangs on pods, of which the core knows nothing then.
+            hollow = (
+                name for name, told in self.judged.items() if any(each.code == _HOLLOW for each in told)
+            )
+            names = self.changed.union(snapshot.changed_since(self.at), hollow)
         for name in names:
             found = judge_service(judge, *name)
             if found:
@@ -107,18 +117,21 @@ def judge_of(mesh: Mesh) -> Judge:
     """How the rules see the mesh."""
     members = {member.cluster_id: member for member in mesh.members.values()}
 
-    def selects(number: int, namespace: str, name: str) -> bool:
-        service = members[number]._store.service(namespace, name)
-        return (
-            service is not None
-            and bool(service.selector)
-            and bool(service.ports)
-            and service.type != "ExternalName"
-        )
+    def lack(number: int, namespace: str, name: str) -> Lack | None:
+        store = members[number]._store
+        service = store.service(namespace, name)
+        if service is None:
+            return None
+        pods, slices = store.pods.get(namespace, {}), store.slices.get((namespace, name), {})
+        return lack_of(service, pods.values(), slices.values(), drained=store.drained)
+
+    def synced(number: int, namespace: str, name: str) -> bool:
+        asked = View(mesh, members[number]), f"{name}.{namespace}.svc.{CLUSTER_ZONE}"
+        return any(resolve(*asked, kind) for kind in ("A", "AAAA"))
 
     view = mesh.viewpoint()
     topology = frozenset(number for number, each in members.items() if each.settings.service_topology)
-    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, selects)
+    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, lack, synced)
 
 
 def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -179,8 +192,8 @@ def _reachable(mesh: Mesh, member: Member) -> Iterator[Finding]:
         yield finding(
             "tenants-reachable",
             f"Cluster {member.name}",
-            f"it has no policy object that judges ingress, so that pods of {_listed(others)} can reach its "
-            "pods: the hub topology hides services, it doesn't block routing",
+            f"it has no policy object that judges ingress, so that pods of {_listed(others)}, which are "
+            "world to it, can reach its pods: the hub topology hides services, it doesn't block routing",
         )
 
 
@@ -242,20 +255,16 @@ def _overlaps(mesh: Mesh) -> Iterator[Finding]:
     """
     found: list[tuple[str, int, int, str, str, str]] = []  # family, first, end, member, what, text
     for member in mesh.members.values():
-        nodes = [cidr for node in member._store.nodes.values() for cidr in node.pod_cidrs]
-        for what, cidrs in (
-            ("pod", member.ranges.pod_cidrs),
-            ("node", member.ranges.node_cidrs),
-            ("service", member.ranges.service_cidrs),
-            ("node's pod", tuple(dict.fromkeys(nodes))),
-        ):
-            for cidr in cidrs:
-                try:
-                    (network,) = parse_networks(member.name, [cidr])
-                except ValueError:
-                    continue  # a Node's own range that can't be read holds no address
-                found.append((network.family, network.first, network.end, member.name, what, network.text))
+        own = [(what, each) for what in WHATS for each in parse_networks(member.name, member.ranges.of(what))]
+        for what, network in (*own, *(("node's pod", each) for each in used_by_nodes(member))):
+            found.append((network.family, network.first, network.end, member.name, what, network.text))
     found.sort()
+    chosen = {
+        (member.name, what)
+        for member in mesh.members.values()
+        for what in WHATS
+        if not member.declared.of(what)
+    }
     open_ranges: list[tuple[str, int, int, str, str, str]] = []
     for each in found:
         open_ranges = [other for other in open_ranges if other[0] == each[0] and other[2] > each[1]]
@@ -264,7 +273,13 @@ def _overlaps(mesh: Mesh) -> Iterator[Finding]:
                 yield finding(
                     "range-overlap",
                     f"Cluster {each[3]}",
-                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}",
+                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}"
+                    + "".join(
+                        f"; that of {name} is a default, for which there is no room elsewhere: let {name} "
+                        f"join with {what}_cidrs of its own"
+                        for name, what in dict.fromkeys((each[3:5], other[3:5]))
+                        if (name, what) in chosen
+                    ),
                 )
         open_ranges.append(each)
 
