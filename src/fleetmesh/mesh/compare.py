@@ -225,7 +225,7 @@ class _Side:
 
     def _tables(self, number: int) -> CoreTables | None:
         if number not in self._compiled:
-            settings = self.mesh.members[self.view.names[number]].settings
+            settings = self.view.member(number).settings
             self._compiled[number] = core_tables(self.view, number, None, settings)
         return self._compiled[number]
 
@@ -251,7 +251,7 @@ class _Side:
                 return None
             contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        settings = self.mesh.members[self.view.names[number]].settings
+        settings = self.view.member(number).settings
         table = (settings.maglev_table_size, settings.maglev_hash_seed)
         return (name, affinity, spec.headless, spec.external_name, ports, contributors, table)
 
