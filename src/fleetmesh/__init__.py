@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
+    from fleetmesh.errors import StaleChangeError as StaleChangeError
     from fleetmesh.errors import TooManyMembersError as TooManyMembersError
     from fleetmesh.errors import TopologyError as TopologyError
     from fleetmesh.findings import Finding as Finding
@@ -75,6 +76,7 @@ _HOMES = {
         "RangeExhaustedError",
         "RoutingDomainError",
         "SelfManagedMeshError",
+        "StaleChangeError",
         "TooManyMembersError",
         "TopologyError",
     ),
@@ -141,6 +143,7 @@ __all__ = [
     "ResourceChanges",
     "RoutingDomainError",
     "SelfManagedMeshError",
+    "StaleChangeError",
     "Tables",
     "TooManyMembersError",
     "Topology",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetmesh.cli import findings, options, plain
-from fleetmesh.cli.loading import code_of, load
+from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
-from fleetmesh.cli.whatif import AffinityType, Target, TargetType, WhatIf
+from fleetmesh.cli.whatif import AffinityType, InOrder, TargetType, carry_out, steps_of
 from fleetmesh.cli.words import cell, counted, counts, listed, shares
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
 
 
-@click.command("compare")
+@click.command("compare", cls=InOrder)
 @options.path
 @click.option("--with", "other", type=options.PATH, metavar="PATH", help="Compare with what is there.")
 @click.option("--drain", multiple=True, metavar="CLUSTER", help="Take away its backends; its clients go on.")
@@ -34,35 +34,37 @@ _LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
 @click.option("--unshare", multiple=True, type=TargetType(), help="Keep its backends at home.")
 @click.option("--affinity", multiple=True, type=AffinityType(), help="Prefer local, remote or none.")
 @options.common
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     path: Path,
     other: Path | None,
-    drain: tuple[str, ...],
-    fail: tuple[str, ...],
-    share: tuple[Target, ...],
-    unshare: tuple[Target, ...],
-    affinity: tuple[Target, ...],
     form: Format,
     mode: Mode | None,
+    **_: object,
 ) -> int:
     """
     What would move if something were different.
 
-    Either another folder (--with), or changes tried on a copy: all that are given at once, annotations
-    first. Shown is for each service and viewer who gets which part of new connections, before and after.
+    Either another folder (--with), or changes tried on a copy, one after the other in the order given.
+    Shown is for each service and viewer who gets which part of new connections, before and after all.
     """
-    changes = WhatIf(share=share, unshare=unshare, affinity=affinity, drain=drain, fail=fail)
+    changes = steps_of(ctx)
     if bool(other) == bool(changes):
         raise click.UsageError(
             "give either --with PATH, or changes: --drain, --fail, --share, --unshare, --affinity"
         )
     before = load(path, mode)
     after = load(other, before.mode) if other else before.fork()
-    notes = changes.carry_out(after)
+    notes = carry_out(changes, after)
     with progress("comparing"):
-        data = answer(before, after, changes.words() or [f"with {other}"], notes)
+        data = answer(before, after, [str(each) for each in changes] or [f"with {other}"], notes)
     emit(form, data, lambda paper: draw(paper, data))
-    return max(code_of(before.findings), code_of(after.findings))
+    # What a change brings is shown above; what was wrong before is told where to find.
+    codes = [conclude(before, path)]
+    codes.append(conclude(after, other) if other else code_of(after.findings))
+    return max(codes)
 
 
 def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[str] = ()) -> plain.Plain:

@@ -26,7 +26,8 @@ from fleetmesh.cli import (
 from fleetmesh.cli.examples import examples
 from fleetmesh.cli.loading import load
 from fleetmesh.cli.output import Format, emit
-from fleetmesh.cli.whatif import Target, WhatIf
+from fleetmesh.cli.whatif import Step as Change
+from fleetmesh.cli.whatif import Target, carry_out
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
@@ -86,14 +87,14 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
         services.answer(mesh, everybody),
         services.draw,
     )
-    yield _what_if(mesh, folder, "East fails: who takes over", WhatIf(fail=("east",)), "--fail east")
-    yield _what_if(mesh, folder, "West is drained: what moves", WhatIf(drain=("west",)), "--drain west")
+    yield _what_if(mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east")
+    yield _what_if(mesh, folder, "West is drained: what moves", Change("drain", "west"), "--drain west")
     cart = Target("shop", "cart", "north", "none")
     yield _what_if(
         mesh,
         folder,
         "North gives up its affinity",
-        WhatIf(affinity=(cart,)),
+        Change("affinity", cart),
         "--affinity shop/cart=none@north",
     )
     yield Step(
@@ -123,10 +124,10 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
     )
 
 
-def _what_if(mesh: Mesh, folder: Path, title: str, changes: WhatIf, arguments: str) -> Step:
+def _what_if(mesh: Mesh, folder: Path, title: str, change: Change, arguments: str) -> Step:
     other = mesh.fork()
-    notes = changes.carry_out(other)
-    data = compare.answer(mesh, other, changes.words(), notes)
+    notes = carry_out([change], other)
+    data = compare.answer(mesh, other, [str(change)], notes)
     return Step(title, f"fleetmesh compare {folder} {arguments}", data, compare.draw)
 
 
@@ -136,6 +137,6 @@ def _draw(paper: Paper, taken: list[Step]) -> None:
             paper.blank()
             paper.blank()
         paper.title(f"{number}. {step.title}")
-        paper.line(f"$ {step.command}", style="in")
+        paper.verbatim(f"$ {step.command}", style="in")
         paper.blank()
         step.draw(paper, step.data)

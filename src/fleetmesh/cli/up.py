@@ -52,7 +52,7 @@ def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
             with progress(f"reading {path}"):
                 watcher = DirectoryWatcher(path, mode=mode)
             first = state(watcher.mesh)
-            heard = emit(form, first, lambda paper: draw_state(paper, first), stream=True)
+            heard = emit(form, first, lambda paper: draw_state(paper, first, path), stream=True)
             if once:
                 return code_of(watcher.mesh.findings)
             while heard:
@@ -93,18 +93,19 @@ def state(mesh: Mesh) -> plain.Plain:
     }
 
 
-def draw_state(paper: Paper, data: plain.Plain) -> None:
+def draw_state(paper: Paper, data: plain.Plain, path: Path) -> None:
     """
     The members, the services, and the number of findings.
     """
-    status.draw(paper, data)
+    status.draw(paper, data, path)
     paper.blank()
     services.draw(paper, {**data, "members": [member["name"] for member in data["members"]]})
 
 
 def _tell(watcher: DirectoryWatcher, update: Update, form: Format) -> bool:
     data = change(watcher.mesh, update)
-    if not data["rows"] and not data["new_findings"] and not data["settled_findings"] and form == "table":
+    told = ("rows", "joined", "left", "new_findings", "settled_findings")
+    if form == "table" and not any(data[key] for key in told):
         return True
     return emit(form, data, lambda paper: draw_change(paper, data, watcher.path), stream=True)
 
@@ -119,6 +120,8 @@ def change(mesh: Mesh, update: Update) -> plain.Plain:
         "generation": mesh.generation,
         "files": list(update.files),
         "members": list(mesh.members),
+        "joined": dict(update.joined),
+        "left": list(update.left),
         "rows": [plain.comparison_row(each) for each in update.comparison],
         "new_findings": [plain.finding(each) for each in update.new_findings],
         "settled_findings": [plain.finding(each) for each in update.settled],
@@ -134,5 +137,9 @@ def draw_change(paper: Paper, data: plain.Plain, root: Path) -> None:
     paper.blank()
     files = [str(path.relative_to(root)) if path.is_relative_to(root) else path.name for path in paths]
     paper.title(f"{at:%H:%M:%S}  {cell(files[:4], len(files), 60)}")
+    for name, number in data["joined"].items():
+        paper.line(f"{name} joined with cluster id {number}.")
+    for name in data["left"]:
+        paper.line(f"{name} left.")
     compare.draw_rows(paper, data["rows"], data["members"])
     compare.draw_findings(paper, data)

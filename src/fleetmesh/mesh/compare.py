@@ -160,7 +160,6 @@ class _Side:
     """One of the two states."""
 
     view: Viewpoint
-    mesh: Mesh
     numbers: Mapping[str, int]
     answers: dict[tuple[object, ...], _Answer] = attrs.field(factory=dict)
     _compiled: dict[int, CoreTables | None] = attrs.field(factory=dict)
@@ -170,7 +169,7 @@ class _Side:
     @classmethod
     def of(cls, mesh: Mesh) -> _Side:
         view = mesh.viewpoint()
-        return cls(view, mesh, {name: number for number, name in view.names.items()})
+        return cls(view, {name: number for number, name in view.names.items()})
 
     def has(self, viewer: str, name: Name) -> bool:
         """Whether the viewer is there, has not failed, and has the Service."""
@@ -186,7 +185,7 @@ class _Side:
         number = self.numbers.get(viewer)
         if number is None or number in self.view.failed:
             return ()
-        member = self.mesh.members[viewer]
+        member = self.view.members[viewer]
         return (number, member.settings, _zones(member._store.nodes))
 
     def heard(self, viewer: str) -> frozenset[str]:
@@ -226,8 +225,7 @@ class _Side:
 
     def _tables(self, number: int) -> CoreTables | None:
         if number not in self._compiled:
-            settings = self.mesh.members[self.view.names[number]].settings
-            self._compiled[number] = core_tables(self.view, number, None, settings)
+            self._compiled[number] = core_tables(self.view, number, None)
         return self._compiled[number]
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
@@ -252,7 +250,7 @@ class _Side:
                 return None
             contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        settings = self.mesh.members[self.view.names[number]].settings
+        settings = self.view.member(number).settings
         table = (settings.maglev_table_size, settings.maglev_hash_seed)
         return (name, affinity, spec.headless, spec.external_name, ports, contributors, table)
 
