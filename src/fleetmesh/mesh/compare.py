@@ -225,8 +225,7 @@ class _Side:
 
     def _tables(self, number: int) -> CoreTables | None:
         if number not in self._compiled:
-            settings = self.view.member(number).settings
-            self._compiled[number] = core_tables(self.view, number, None, settings)
+            self._compiled[number] = core_tables(self.view, number, None)
         return self._compiled[number]
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
