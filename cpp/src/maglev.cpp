@@ -15,6 +15,11 @@ void require_size(std::uint32_t size) {
   throw std::invalid_argument("size " + std::to_string(size) + ", expected one of " + known);
 }
 
+Cpu fastest() {
+  static const Cpu cpu = runnable().back();
+  return cpu;
+}
+
 struct Workspace {
   std::vector<Walk> walks;
   std::vector<std::uint16_t> weights;
@@ -37,10 +42,10 @@ Table::Table(std::uint32_t size, std::span<const Ranked> ranked)
   if (!weights_count(work.weights)) work.weights.clear();
   if (wide()) {
     ranks32_ = std::make_unique_for_overwrite<std::uint32_t[]>(size);
-    fill_plain(size, work.walks, work.weights, ranks32_.get());
+    fill(fastest(), size, work.walks, work.weights, ranks32_.get());
   } else {
     ranks16_ = std::make_unique_for_overwrite<std::uint16_t[]>(size);
-    fill_plain(size, work.walks, work.weights, ranks16_.get());
+    fill(fastest(), size, work.walks, work.weights, ranks16_.get());
   }
 }
 
