@@ -28,8 +28,10 @@ void Turns::start(std::uint32_t size, std::span<const std::uint16_t> weights) {
     auto& b = backends_[i];
     const std::uint32_t w = weights[i];
     b.weight = w;
+    b.whole = size + 1;
     if (w == 0) continue;
-    b.whole = static_cast<std::uint32_t>(sum / w);
+    // The sum of weights may pass 32 bits; turns beyond the last are all the same.
+    b.whole = static_cast<std::uint32_t>(std::min<std::uint64_t>(sum / w, size + 1));
     b.part = static_cast<std::uint32_t>(sum % w);
     b.ready = w / count_ > 0 ? 1 : 0;
     b.slack = w / count_ > 0 ? w - w / count_ : 0;
@@ -54,14 +56,12 @@ void Turns::clear(std::uint32_t i) {
     nonempty_[i / kBits / kBits] &= ~(std::uint64_t{1} << i / kBits % kBits);
 }
 
-// The turn (from 0) in which it is ready again, `size_` for never.
-inline std::uint32_t Turns::take(std::uint32_t i) {
-  auto& b = backends_[i];
+// The turn (from 0) in which it is ready again, at the earliest `next`; `size` or more for never.
+inline std::uint32_t Turns::take(Backend& b, std::uint32_t size, std::uint32_t next) {
   const std::uint32_t more = b.part > b.slack;
   b.slack += (b.weight & (0 - more)) - b.part;
-  const std::uint64_t ready = std::uint64_t{b.ready} + b.whole + more;
-  b.ready = b.weight == 0 || ready > size_ ? size_ + 1 : static_cast<std::uint32_t>(ready);
-  return std::max(b.ready - 1, turn_ + 1);
+  b.ready = std::min(b.ready + b.whole + more, size + 1);
+  return std::max(b.ready - 1, next);
 }
 
 void Turns::next(std::uint32_t* backends, std::uint32_t count) {
@@ -73,34 +73,52 @@ void Turns::next(std::uint32_t* backends, std::uint32_t count) {
     next_many(backends, count);
 }
 
-// The bits of each turn lie side by side: no branch depends on how many become ready.
+// The bits of each turn lie side by side: no branch depends on which are set. What changes is local, for what
+// is written here might otherwise stand for it.
 template <std::uint32_t kWords>
 void Turns::next_few(std::uint32_t* backends, std::uint32_t count) {
-  std::uint64_t ready[kWords];
-  for (std::uint32_t w = 0; w < kWords; ++w) ready[w] = ready_[w];
+  std::uint64_t low = ready_[0];
+  std::uint64_t high = kWords == 2 ? ready_[1] : 0;
+  Backend* const all = backends_.data();
+  std::uint64_t* due = due_.data() + std::size_t{turn_} * kWords;
+  const std::uint32_t size = size_;
+  const std::uint32_t last = count_ - 1;
+  std::uint32_t turn = turn_;
+  std::uint32_t from = from_;
   for (std::uint32_t t = 0; t < count; ++t) {
-    std::uint32_t i = 0;
-    const std::uint64_t above = ~std::uint64_t{0} << from_ % kBits;
-    if constexpr (kWords == 1) {
-      const std::uint64_t later = ready[0] & above;
-      i = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : ready[0]));
-    } else {
-      const std::uint32_t home = from_ / kBits;
-      const std::uint64_t later = ready[home] & above;
-      const std::uint64_t other = ready[home ^ 1];
-      const std::uint64_t chosen = later != 0 ? later : other != 0 ? other : ready[home];
-      const std::uint32_t word = later != 0 || other == 0 ? home : home ^ 1;
-      i = word * kBits + static_cast<std::uint32_t>(std::countr_zero(chosen));
+    due += kWords;
+    // Read before this turn's own is written: that would have to wait for it.
+    const std::uint64_t due_low = due[0];
+    const std::uint64_t due_high = kWords == 2 ? due[kWords - 1] : 0;
+    const std::uint64_t is_high = kWords == 2 ? 0 - std::uint64_t{from / kBits} : 0;
+    const std::uint64_t home = low ^ ((low ^ high) & is_high);
+    const std::uint64_t later = home & ~std::uint64_t{0} << from % kBits;
+    const std::uint64_t none = 0 - static_cast<std::uint64_t>(later == 0);
+    std::uint64_t found = later | (home & none);
+    std::uint64_t in_high = is_high;
+    if constexpr (kWords == 2) {
+      // The other word comes before what is left of this one.
+      const std::uint64_t other = low ^ high ^ home;
+      const std::uint64_t use = none & (0 - static_cast<std::uint64_t>(other != 0));
+      found ^= (found ^ other) & use;
+      in_high ^= use;
     }
+    const std::uint64_t bit = found & (0 - found);
+    const auto word = static_cast<std::uint32_t>(in_high & 1);
+    const std::uint32_t i = word * kBits + static_cast<std::uint32_t>(std::countr_zero(found));
     backends[t] = i;
-    const std::uint64_t bit = std::uint64_t{1} << i % kBits;
-    ready[i / kBits] &= ~bit;
-    due_[std::size_t{std::min(take(i), size_)} * kWords + i / kBits] |= bit;
-    ++turn_;
-    for (std::uint32_t w = 0; w < kWords; ++w) ready[w] |= due_[std::size_t{turn_} * kWords + w];
-    if (++from_ == count_) from_ = 0;
+    ++turn;
+    const std::uint32_t again = std::min(take(all[i], size, turn), size);
+    due[std::size_t{again - turn} * kWords + word] |= bit;
+    const std::uint64_t gone = bit & (0 - static_cast<std::uint64_t>(again != turn));
+    low = (low & ~(gone & ~in_high)) | due_low;
+    if constexpr (kWords == 2) high = (high & ~(gone & in_high)) | due_high;
+    from = from == last ? 0 : from + 1;
   }
-  for (std::uint32_t w = 0; w < kWords; ++w) ready_[w] = ready[w];
+  ready_[0] = low;
+  if constexpr (kWords == 2) ready_[1] = high;
+  turn_ = turn;
+  from_ = from;
 }
 
 std::uint32_t Turns::first_ready(std::uint32_t from) const {
@@ -123,7 +141,7 @@ void Turns::next_many(std::uint32_t* backends, std::uint32_t count) {
   for (std::uint32_t t = 0; t < count; ++t) {
     const std::uint32_t i = first_ready(from_);
     backends[t] = i;
-    const std::uint32_t again = take(i);
+    const std::uint32_t again = take(backends_[i], size_, turn_ + 1);
     ++turn_;
     if (again != turn_) {
       clear(i);

@@ -30,7 +30,7 @@ class Turns {
   void next_few(std::uint32_t* backends, std::uint32_t count);
   void next_many(std::uint32_t* backends, std::uint32_t count);
   std::uint32_t first_ready(std::uint32_t from) const;
-  std::uint32_t take(std::uint32_t i);
+  static std::uint32_t take(Backend& backend, std::uint32_t size, std::uint32_t next);
   void set(std::uint32_t i);
   void clear(std::uint32_t i);
 
