@@ -101,8 +101,8 @@ enum fm_service_flag {
 };
 
 struct fm_service_value {
-  uint32_t
-      table_offset; /* into the pool of 16-bit ranks; the first of `table_size`, at an even place if wide */
+  /* into the pool of 16-bit ranks; the first of `table_size`, which is at an even place if they are wide */
+  uint32_t table_offset;
   uint32_t table_size;
   uint32_t ids_offset; /* into the pool of backend ids; the first of `count` */
   uint32_t count;      /* backends that take new connections */
