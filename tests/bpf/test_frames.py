@@ -71,7 +71,7 @@ def test_a_header_of_another_version_or_size_is_dropped(
     assert node.drops() == {INVALID: 1}
 
 
-@pytest.mark.parametrize("field", [1, 0x2001, 0x1FFF], ids=["last", "middle", "highest"])
+@pytest.mark.parametrize("field", [1, 0x2001, 0x1000, 0x1FFF], ids=["last", "middle", "far", "farthest"])
 def test_a_later_fragment_is_dropped(node: Node, program: Program, field: int) -> None:
     assert program.run(TO_B4.frame(fragment=field)).code == DROP
     assert node.drops() == {FRAGMENT: 1}
