@@ -342,9 +342,11 @@ def test_a_wide_table_has_ranks_of_four_bytes(node: Node, plan: Plan) -> None:
 
 def test_a_table_that_points_nowhere_drops(node: Node) -> None:
     """
-    Ranks past the backends, ids without a backend.
+    A rank past the backends, where another service's ids follow; an id without a backend.
     """
     node.put_service(V4.vip, 80, node.put_table([1], [5] * SIZE))
+    node.put_table([9] * 10, [])
+    node.put_backend(9, V4.backend(9), 8080)
     assert node.from_pod(V4.packet(port=1).frame()).code == DROP
     node.put_service(V4.vip, 80, node.put_table([77], [0] * SIZE))
     assert node.from_pod(V4.packet(port=2).frame()).code == DROP
