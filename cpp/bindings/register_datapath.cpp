@@ -1,5 +1,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -54,6 +55,8 @@ class Held {
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };
 
+using Decided = py::typing::Tuple<py::array, py::ellipsis>;
+
 struct Results {
   Column<std::uint8_t> verdict, egress, ingress, reason, state;
   py::array source, destination;
@@ -95,7 +98,7 @@ struct Results {
             proxy_port.mutable_data()};
   }
 
-  py::tuple tuple() const {
+  Decided tuple() const {
     return py::make_tuple(verdict, egress, ingress, reason, state, source, destination, source_port,
                           destination_port, backend, service, source_identity, destination_identity, proxy_port);
   }
@@ -145,7 +148,7 @@ struct Arguments {
 };
 
 template <class Run>
-py::tuple decide(const Arguments& arguments, Run run) {
+Decided decide(const Arguments& arguments, Run run) {
   const bool is_v6 = arguments.is_v6();
   Results results(arguments.source.shape(0), arguments.source);
   if (is_v6) {
@@ -163,6 +166,7 @@ py::tuple decide(const Arguments& arguments, Run run) {
 }
 
 py::object backend(Held& held, std::uint32_t id) {
+  const Held::Use use(held);
   DatapathBackend found;
   if (!held.path.backend(id, found)) return py::none();
   return py::make_tuple(found.cluster, found.address.text(), found.port, found.protocol,
@@ -170,6 +174,7 @@ py::object backend(Held& held, std::uint32_t id) {
 }
 
 py::object frontend(Held& held, std::uint32_t number) {
+  const Held::Use use(held);
   ServiceId service = 0;
   FrontendSpec found;
   if (!held.path.frontend(number, service, found)) return py::none();
@@ -183,18 +188,18 @@ py::object frontend(Held& held, std::uint32_t number) {
 void register_datapath(py::module_& module) {
   py::class_<Held, std::shared_ptr<Held>>(
       module, "Datapath", "Services, connections and translation over columns of packets, for one viewer.")
-      .def(py::init([](const TablesHandle& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
+      .def(py::init([](const PyTables& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
                        std::uint32_t affinities, std::uint32_t shards, std::uint64_t secret) {
              auto held = std::make_shared<Held>(
                  tables.tables, DatapathOptions{tcp_connections, other_connections, affinities, shards, secret});
-             held->mesh = tables.mesh;
+             held->mesh = tables.at.mesh;
              return held;
            }),
            py::arg("tables"), py::kw_only(), py::arg("tcp_connections"), py::arg("other_connections"),
            py::arg("affinities"), py::arg("shards"), py::arg("secret"))
       .def(
           "adopt",
-          [](Held& held, const TablesHandle& tables) {
+          [](Held& held, const PyTables& tables) {
             const Held::Use use(held);
             const py::gil_scoped_release others_go_on;
             held.path.adopt(tables.tables);

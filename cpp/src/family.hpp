@@ -35,6 +35,7 @@ struct V4 {
   }
   static Address address(const Stored& stored) { return Address::v4(__builtin_bswap32(stored)); }
   static std::uint64_t folded(const Stored& stored, std::uint64_t) { return stored; }
+  static bool before(const Stored& a, const Stored& b) { return a < b; }
 };
 
 struct V6 {
@@ -63,17 +64,37 @@ struct V6 {
     std::memcpy(words.data(), stored, 16);
     return mixed(words[0] ^ secret ^ kOdd1, words[1] ^ kOdd2);
   }
+  // In an order of their own.
+  static bool before(const Stored& a, const Stored& b) {
+    std::array<std::uint64_t, 2> first;
+    std::array<std::uint64_t, 2> second;
+    std::memcpy(first.data(), a, 16);
+    std::memcpy(second.data(), b, 16);
+    return first < second;
+  }
 };
 
-// The same for a packet and its answer.
+// Set in the protocol of what the client sees, which is a packet to a service and not to its backend.
+inline constexpr std::uint8_t kServiceSide = 0x40;
+
+// Where all entries of one connection stand: the same for a packet and its answer. The upper four bits are free
+// for what tells those entries apart.
 template <class F>
-std::uint32_t connection_hash(const typename F::ConnectionKey& key, std::uint64_t secret) {
-  const std::uint64_t a = F::folded(key.source, secret) ^ std::uint64_t{key.source_port} << 40U;
-  const std::uint64_t b = F::folded(key.destination, secret) ^ std::uint64_t{key.destination_port} << 40U;
+std::uint32_t connection_hash(const typename F::Stored& source, const typename F::Stored& destination,
+                              std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol,
+                              std::uint64_t secret) {
+  const std::uint64_t a = F::folded(source, secret) ^ std::uint64_t{source_port} << 40U;
+  const std::uint64_t b = F::folded(destination, secret) ^ std::uint64_t{destination_port} << 40U;
   const std::uint64_t low = a < b ? a : b;
   const std::uint64_t high = a < b ? b : a;
-  const std::uint64_t kind = std::uint64_t{key.protocol} << 57U ^ std::uint64_t{key.direction == FM_CT_SERVICE} << 56U;
-  return static_cast<std::uint32_t>(mixed(low ^ secret ^ kOdd1, mixed(high ^ kind ^ kOdd2, secret | 1U)));
+  const std::uint64_t ends = mixed(low ^ secret ^ kOdd1, high ^ std::uint64_t{protocol} << 56U ^ kOdd2);
+  return static_cast<std::uint32_t>(mixed(ends ^ secret, kOdd1)) >> 4U;
+}
+
+template <class F>
+std::uint32_t entry_mark(const typename F::ConnectionKey& key) {
+  const bool up = F::before(key.source, key.destination);
+  return (std::uint32_t{key.direction} << 1U | std::uint32_t{up}) << 28U;
 }
 
 template <class F>
@@ -89,7 +110,7 @@ std::uint32_t number_hash(const Key& key) {
   std::memcpy(words.data(), &key, sizeof key);
   std::uint64_t hash = kOdd1;
   for (const auto word : words) hash = mixed(hash ^ word, kOdd2);
-  return static_cast<std::uint32_t>(hash ^ (hash >> 32U));
+  return static_cast<std::uint32_t>(hash);
 }
 
 }  // namespace fleetmesh

@@ -24,32 +24,28 @@ using Packet = typename StateOf<F>::Type;
 
 // The stages of each family under one name. The first part knows services and affinity by the client's address,
 // the second knows the connection by both ends as they are after translation: shards divide the work there.
-bool balance(fm_state4& s, const Lookups<V4>& tables) {
-  return fm_stage_parse4(&s) && fm_stage_source4(&s, tables) && fm_stage_service4(&s, tables) &&
-         fm_stage_balance4(&s, tables) && fm_stage_rewrite4(&s);
-}
-bool balance(fm_state6& s, const Lookups<V6>& tables) {
-  return fm_stage_parse6(&s) && fm_stage_source6(&s, tables) && fm_stage_service6(&s, tables) &&
-         fm_stage_balance6(&s, tables) && fm_stage_rewrite6(&s);
-}
-bool leave(fm_state4& s, const Lookups<V4>& tables) {
-  return fm_stage_track_out4(&s, tables) && fm_stage_destination4(&s, tables) && fm_stage_egress_policy4(&s);
-}
-bool leave(fm_state6& s, const Lookups<V6>& tables) {
-  return fm_stage_track_out6(&s, tables) && fm_stage_destination6(&s, tables) && fm_stage_egress_policy6(&s);
-}
-bool arrive(fm_state4& s, const Lookups<V4>& tables) {
-  return fm_stage_track_in4(&s, tables) && fm_stage_ingress_policy4(&s) && fm_stage_restore4(&s);
-}
-bool arrive(fm_state6& s, const Lookups<V6>& tables) {
-  return fm_stage_track_in6(&s, tables) && fm_stage_ingress_policy6(&s) && fm_stage_restore6(&s);
-}
-bool enter(fm_state4& s, const Lookups<V4>& tables) {
-  return fm_stage_parse4(&s) && fm_stage_source4(&s, tables) && fm_stage_destination4(&s, tables);
-}
-bool enter(fm_state6& s, const Lookups<V6>& tables) {
-  return fm_stage_parse6(&s) && fm_stage_source6(&s, tables) && fm_stage_destination6(&s, tables);
-}
+#define FM_STAGES(N)                                                                                        \
+  FM_INLINE bool balance(fm_state##N& s, Lookups<V##N>& tables) {                                              \
+    tables.begin_service(s.source, s.destination, s.source_port, s.destination_port, s.protocol);           \
+    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_service##N(&s, tables) &&    \
+           fm_stage_balance##N(&s, tables) && fm_stage_rewrite##N(&s);                                      \
+  }                                                                                                         \
+  FM_INLINE bool leave(fm_state##N& s, Lookups<V##N>& tables) {                                                \
+    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);              \
+    return fm_stage_track_out##N(&s, tables) && fm_stage_destination##N(&s, tables) &&                      \
+           fm_stage_egress_policy##N(&s);                                                                   \
+  }                                                                                                         \
+  /* After `leave` or `enter` with the same tables. */                                                      \
+  FM_INLINE bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                                         \
+    return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);   \
+  }                                                                                                         \
+  FM_INLINE bool enter(fm_state##N& s, Lookups<V##N>& tables) {                                                \
+    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);              \
+    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_destination##N(&s, tables);  \
+  }
+FM_STAGES(4)
+FM_STAGES(6)
+#undef FM_STAGES
 
 // A connection that this side keeps track of as it leaves.
 template <class S>
@@ -58,8 +54,8 @@ bool tracked_out(const S& s) {
 }
 
 // The destination's part, where it has one: a forward packet that leaves the cluster is not looked at again.
-template <class S, class Lookups>
-void arrive_here(S& s, const Lookups& tables) {
+template <class S, class LookUp>
+void arrive_here(S& s, const LookUp& tables) {
   const bool tracked = tracked_out(s);
   const std::uint8_t ct = s.ct;
   if (tracked && ct != FM_CT_REPLY && !s.destination_here) return;
@@ -69,7 +65,7 @@ void arrive_here(S& s, const Lookups& tables) {
 }
 
 template <class F>
-void read(const PacketColumns<typename F::Column>& packets, std::size_t at, Packet<F>& s) {
+FM_INLINE void read(const PacketColumns<typename F::Column> packets, std::size_t at, Packet<F>& s) {
   s = {};
   F::read(packets.source, at, s.source);
   F::read(packets.destination, at, s.destination);
@@ -80,8 +76,9 @@ void read(const PacketColumns<typename F::Column>& packets, std::size_t at, Pack
   s.time = packets.time[packets.one_time ? 0 : at];
 }
 
+// By value: the columns' addresses are known not to change as the columns are written.
 template <class F>
-void write(const Packet<F>& s, const DecisionColumns<typename F::Column>& out, std::size_t at) {
+FM_INLINE void write(const Packet<F>& s, const DecisionColumns<typename F::Column> out, std::size_t at) {
   out.verdict[at] = s.verdict;
   out.egress[at] = s.egress;
   out.ingress[at] = s.ingress;
@@ -99,7 +96,7 @@ void write(const Packet<F>& s, const DecisionColumns<typename F::Column>& out, s
 }
 
 template <class S>
-void count(const S& s, Counters& counters) {
+FM_INLINE void count(const S& s, Counters& counters) {
   if (!s.service) return;
   const bool served = s.verdict != FM_VERDICT_DENY || s.reason != FM_REASON_NO_BACKEND;
   Counter& counter = counters.of(s.service->table_offset, served ? s.backend->cluster : ClusterId{0});
@@ -122,41 +119,34 @@ class Ahead {
 
   void fetch(const Packet<F>* states, std::size_t count) {
     std::array<std::uint32_t, kPackets> hashes;
-    std::array<typename F::ConnectionKey, kPackets> keys;
     for (std::size_t i = 0; i < count; ++i) {
-      keys[i] = key(states[i], states[i].destination, states[i].destination_port, FM_CT_SERVICE);
-      hashes[i] = connection_hash<F>(keys[i], secret_);
-      own_.connections(states[i].protocol).prefetch_slot(hashes[i]);
+      const Packet<F>& s = states[i];
+      hashes[i] = hash(s, s.destination, s.destination_port, kServiceSide);
+      own_.connections(s.protocol).prefetch_slot(hashes[i]);
     }
     for (std::size_t i = 0; i < count; ++i) own_.connections(states[i].protocol).prefetch_entry(hashes[i]);
     std::array<std::uint32_t, kPackets> backends{};
     for (std::size_t i = 0; i < count; ++i) {
-      const auto* known = own_.connections(states[i].protocol).peek(keys[i], hashes[i]);
-      if (!known) continue;
-      backends[i] = known->backend;
-      family_.backends.prefetch(known->backend);
+      const auto* likely = own_.connections(states[i].protocol).likely(hashes[i]);
+      if (!likely) continue;
+      backends[i] = likely->backend;
+      family_.backends.prefetch(likely->backend);
     }
     for (std::size_t i = 0; i < count; ++i) {
+      const Packet<F>& s = states[i];
       const auto* backend = backends[i] ? family_.backends.find(backends[i]) : nullptr;
-      keys[i] = backend ? key(states[i], backend->value.address, backend->value.port, FM_CT_OUT)
-                        : key(states[i], states[i].destination, states[i].destination_port, FM_CT_OUT);
-      hashes[i] = connection_hash<F>(keys[i], secret_);
-      own_.connections(states[i].protocol).prefetch_slot(hashes[i]);
+      hashes[i] = backend ? hash(s, backend->value.address, backend->value.port, 0)
+                          : hash(s, s.destination, s.destination_port, 0);
+      own_.connections(s.protocol).prefetch_slot(hashes[i]);
     }
     for (std::size_t i = 0; i < count; ++i) own_.connections(states[i].protocol).prefetch_entry(hashes[i]);
   }
 
  private:
-  static typename F::ConnectionKey key(const Packet<F>& s, const typename F::Stored& destination,
-                                       std::uint16_t port, std::uint8_t direction) {
-    typename F::ConnectionKey key{};
-    std::memcpy(&key.source, &s.source, sizeof s.source);
-    std::memcpy(&key.destination, &destination, sizeof s.source);
-    key.source_port = s.source_port;
-    key.destination_port = port;
-    key.protocol = s.protocol;
-    key.direction = direction;
-    return key;
+  std::uint32_t hash(const Packet<F>& s, const typename F::Stored& destination, std::uint16_t port,
+                     std::uint8_t side) const {
+    return connection_hash<F>(s.source, destination, s.source_port, port,
+                              static_cast<std::uint8_t>(s.protocol ^ side), secret_);
   }
 
   std::uint64_t secret_;
@@ -165,8 +155,8 @@ class Ahead {
 };
 
 template <class F>
-void run_in_turn(SharedTables& shared, Shard& shard, const PacketColumns<typename F::Column>& packets,
-                 const DecisionColumns<typename F::Column>& decisions) {
+void run_in_turn(SharedTables& shared, Shard& shard, const PacketColumns<typename F::Column> packets,
+                 const DecisionColumns<typename F::Column> decisions) {
   Lookups<F> tables(shared, shard);
   Ahead<F> ahead(shared, shard.of<F>(), shared.of<F>());
   std::array<Packet<F>, Ahead<F>::kPackets> states;
@@ -194,14 +184,8 @@ std::uint32_t first_shard(const Packet<F>& s, std::uint64_t secret) {
 
 template <class F>
 std::uint32_t second_shard(const Packet<F>& s, std::uint64_t secret) {
-  typename F::ConnectionKey key{};
-  std::memcpy(&key.source, &s.source, sizeof s.source);
-  std::memcpy(&key.destination, &s.destination, sizeof s.source);
-  key.source_port = s.source_port;
-  key.destination_port = s.destination_port;
-  key.protocol = s.protocol;
-  // Not the bits that choose the bucket within the shard.
-  return connection_hash<F>(key, ~secret);
+  // Another secret, as the shard must not decide on the bucket within it.
+  return connection_hash<F>(s.source, s.destination, s.source_port, s.destination_port, s.protocol, ~secret);
 }
 
 template <class F>

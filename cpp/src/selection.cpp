@@ -1,6 +1,8 @@
 #include "fleetmesh/selection.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -63,6 +65,30 @@ std::shared_ptr<const maglev::Table> Selection::shared_table() const {
       table_ = caches_->tables.get(options_.size, options_.seed, std::span(ranked_).first(in_use_));
   });
   return table_;
+}
+
+maglev::Movement movement(const Selection& before, const Selection& after) {
+  if (before.options() != after.options())
+    throw std::invalid_argument("tables of different sizes or seeds have nothing in common");
+  if (&before == &after || before.in_use() == 0) return {};
+  const std::uint32_t size = before.options().size;
+  if (after.in_use() == 0) return {size, size};
+  std::vector<const TableBackend*> places;
+  for (const Selection* side : {&before, &after})
+    for (const auto& backend : side->backends().first(side->in_use())) places.push_back(&backend);
+  std::sort(places.begin(), places.end(),
+            [](const TableBackend* a, const TableBackend* b) { return by_place(*a, *b) < 0; });
+  const auto ids = [&](const Selection& side) {
+    std::vector<std::uint32_t> result;
+    for (const auto& backend : side.backends().first(side.in_use())) {
+      const auto at = std::partition_point(places.begin(), places.end(), [&](const TableBackend* other) {
+        return by_place(*other, backend) < 0;
+      });
+      result.push_back(static_cast<std::uint32_t>(at - places.begin()));
+    }
+    return result;
+  };
+  return maglev::movement(*before.table(), ids(before), *after.table(), ids(after));
 }
 
 struct SelectionMaker::Draft {

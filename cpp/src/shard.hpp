@@ -169,6 +169,18 @@ class Lookups {
   const fm_config* config;
   std::uint64_t time = 0;
 
+  // A packet is looked for under few hashes, each worked out once: what the client sees, and, after translation,
+  // the same one for both ends and both directions.
+  void begin_service(const typename F::Stored& source, const typename F::Stored& destination,
+                     std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol) {
+    hash_ = connection_hash<F>(source, destination, source_port, destination_port,
+                               static_cast<std::uint8_t>(protocol ^ kServiceSide), shared_->secret);
+  }
+  void begin_ends(const typename F::Stored& source, const typename F::Stored& destination,
+                  std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol) {
+    hash_ = connection_hash<F>(source, destination, source_port, destination_port, protocol, shared_->secret);
+  }
+
   const fm_service_value* service(const typename F::ServiceKey* key) const {
     typename FrontendRecord<F>::Key wanted;
     static_cast<typename F::ServiceKey&>(wanted) = *key;
@@ -199,10 +211,10 @@ class Lookups {
     return shared_->ranges.find(address);
   }
   typename F::Connection* find(const typename F::ConnectionKey* key, std::uint64_t now) const {
-    return own_->connections(key->protocol).find(*key, connection_hash<F>(*key, shared_->secret), now);
+    return own_->connections(key->protocol).find(*key, hash_ | entry_mark<F>(*key), now);
   }
   int put(const typename F::ConnectionKey* key, const typename F::Connection* value) const {
-    own_->connections(key->protocol).put(*key, connection_hash<F>(*key, shared_->secret), *value, time);
+    own_->connections(key->protocol).put(*key, hash_ | entry_mark<F>(*key), *value, time);
     return 0;
   }
   fm_affinity_value* affinity(const typename F::AffinityKey* key) const {
@@ -219,6 +231,7 @@ class Lookups {
   SharedTables* shared_;
   FamilyTables<F>* family_;
   OwnTables<F>* own_;
+  std::uint32_t hash_ = 0;
 };
 
 }  // namespace fleetmesh

@@ -109,7 +109,8 @@ _KINDS = (
     FindingKind(
         "fleet-file-problem",
         "error",
-        "An entry of fleet.yaml could not be understood; it is not in force.",
+        "An entry of fleet.yaml could not be understood; it is not in force, and where it could change every "
+        "answer no cluster hears another.",
         "Mend the entry as the message says.",
     ),
     FindingKind(
@@ -117,6 +118,18 @@ _KINDS = (
         "error",
         "Two Services of a cluster claim one external address, port and protocol.",
         "Give each Service its own address or port.",
+    ),
+    FindingKind(
+        "idle-folder",
+        "warning",
+        "A folder that came into a directory without fleet.yaml is no cluster, since nothing runs in it.",
+        "Put a workload, a pod or a node into it, move it elsewhere, or write a fleet.yaml.",
+    ),
+    FindingKind(
+        "import-declared",
+        "info",
+        "A ServiceImport is declared; it has no effect, since imports are made of the exports heard.",
+        "Declare a ServiceExport in the clusters that have the Service, and leave the ServiceImport away.",
     ),
     FindingKind(
         "import-not-ready",
@@ -161,6 +174,12 @@ _KINDS = (
         "Mend what the message names.",
     ),
     FindingKind(
+        "namespace-not-global",
+        "warning",
+        "A Service is global but its namespace is not: nothing of it is exported.",
+        'Annotate the Namespace with clustermesh.cilium.io/global: "true", or set default_global_namespace.',
+    ),
+    FindingKind(
         "one-sided-global",
         "info",
         "A Service is global in some clusters and not in others that have it.",
@@ -172,12 +191,6 @@ _KINDS = (
         "A traffic policy Local keeps backends of other clusters: to Cilium Local means this node or "
         "any other cluster.",
         "Don't mark the Service global, or set its traffic policy to Cluster.",
-    ),
-    FindingKind(
-        "policy-rejected",
-        "error",
-        "A policy is one that Cilium refuses at import; it has no effect at all.",
-        "Mend the policy as the message says.",
     ),
     FindingKind(
         "port-name-unmatched",
@@ -206,8 +219,8 @@ _KINDS = (
     FindingKind(
         "service-without-match",
         "warning",
-        "The selector of a Service matches no pod.",
-        "Correct the selector, or the labels of the pods.",
+        "A Service has no endpoint of its own that serves.",
+        "See why, as the message says: the selector, the ports of the pods, or their readiness.",
     ),
     FindingKind(
         "single-cluster-directory",
@@ -225,8 +238,8 @@ _KINDS = (
     FindingKind(
         "source-missing",
         "error",
-        "A source that was read before can't be read any more; what it gave last is still in force.",
-        "Restore the source, or remove it from the mesh.",
+        "A file or folder is not there or can't be read; what it gave last, if anything, is in force.",
+        "Restore it, or take it out of fleet.yaml.",
     ),
     FindingKind(
         "source-unstable",
@@ -237,8 +250,9 @@ _KINDS = (
     FindingKind(
         "tenants-reachable",
         "warning",
-        "Tenants of a hub don't hear each other, but nothing denies traffic between them.",
-        "Give the tenants a policy that denies what comes from outside.",
+        "Tenants of a hub don't hear each other, but nothing denies traffic between them: the pods of one "
+        "are world to the others.",
+        "Give the tenants a policy that denies what comes from outside, which is the entity world.",
     ),
     FindingKind(
         "terminating-remote",
@@ -250,6 +264,12 @@ _KINDS = (
         "warning",
         "The topology names a cluster that is no member.",
         "Correct the name, or let the cluster join.",
+    ),
+    FindingKind(
+        "unknown-field",
+        "warning",
+        "An object has a field that Kubernetes doesn't know; it has no effect.",
+        "Correct the name of the field, or remove it.",
     ),
     FindingKind(
         "unknown-kind",

@@ -190,6 +190,8 @@ def test_compare_of_a_drained_cluster() -> None:
         "name",
         "status",
         "moved",
+        "table_moved",
+        "table_excess",
         "backends_in",
         "backends_out",
         "share_before",
@@ -222,6 +224,29 @@ def test_compare_of_annotations_tried_together() -> None:
         ("east", "catalog"),
         ("north", "catalog"),
     }
+
+
+def test_compare_carries_out_its_changes_in_the_order_of_the_command_line() -> None:
+    share, keep = ("--share", "shop/catalog"), ("--unshare=shop/catalog",)
+    there = answer("compare", *keep, "--drain", "west", *share, SHOP)
+    back = answer("compare", *share, SHOP, "--drain=west", *keep)
+
+    assert there["changes"] == ["unshare shop/catalog", "drain west", "share shop/catalog"]
+    assert back["changes"] == ["share shop/catalog", "drain west", "unshare shop/catalog"]
+    assert [row["share_after"] for row in there["rows"] if row["name"] == "catalog"] == [{"east": 1.0}] * 3
+    assert {row["viewer"]: row["share_after"] for row in back["rows"] if row["name"] == "catalog"} == {
+        "east": {"east": 1.0},
+        "west": {},
+        "north": {},
+    }
+
+
+def test_compare_tells_what_a_repeated_change_does_not_do() -> None:
+    found = answer(
+        "compare", SHOP, "--drain", "west", "--fail", "north", "--drain", "west", "--fail", "north"
+    )
+
+    assert found["notes"] == ["west is drained already", "north is cut off already"]
 
 
 def test_compare_of_what_is_so_already_moves_nothing_and_says_so() -> None:

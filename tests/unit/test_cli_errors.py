@@ -174,3 +174,14 @@ main()
     assert result.stderr == (
         f"fleetmesh: the command line needs {missing}; install it with: pip install 'fleetmesh[cli]'\n"
     )
+
+
+def test_compare_says_on_stderr_that_there_were_errors_before(tmp_path: Path) -> None:
+    folder = broken(tmp_path)
+    cluster = run("status", folder, "-o", "json")
+    name = json.loads(cluster.stdout)["members"][0]["name"]
+
+    result = run("compare", folder, "--drain", name)
+
+    assert result.exit_code == 1
+    assert f"a finding of severity error; see: fleetmesh findings {folder} --severity error" in result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from command_line import EXAMPLES, PROGRAM, SHOP, run
+from doubles.mesh_manifests import SERVED
 
 EVERY_TABLE = [
     ("demo",),
@@ -140,3 +141,58 @@ def test_a_terminal_gets_colours() -> None:
 
 def test_no_color_is_respected_on_a_terminal() -> None:
     assert "\x1b[3" not in on_terminal(NO_COLOR="1")
+
+
+def test_a_finding_about_a_file_names_it_once_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: 7\n")
+    (tmp_path / "latin.yaml").write_bytes(b"\xff")
+
+    result = run("findings", str(tmp_path), "--severity", "error", env={"COLUMNS": "200"})
+
+    said = "error    web.yaml: spec: expected a mapping, got the number 7 (manifest-problem)"
+    assert f"{said}\n         at {tmp_path}/web.yaml:4\n" in result.stdout
+    assert result.stdout.count(str(tmp_path / "web.yaml")) == 1
+    assert f"         at {tmp_path}/latin.yaml" in result.stdout
+
+
+def test_findings_are_counted_with_the_command_that_shows_them(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: 7\n")
+
+    text = words(run("status", str(tmp_path)).stdout)
+
+    assert f"Findings: 1 error, 1 info; see: fleetmesh findings {tmp_path}" in text
+
+
+def test_where_there_are_no_findings_none_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text("clusters: [{name: a, id: 1, manifests: []}]\n")
+
+    assert run("status", str(tmp_path)).stdout.splitlines()[-1] == "Findings: none"
+
+
+def test_a_mesh_in_which_nobody_hears_anybody_says_so(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text("topology: ring\nclusters: [{name: a, id: 1}, {name: b, id: 2}]\n")
+
+    result = run("status", str(tmp_path))
+
+    assert f"Mesh {tmp_path.name}: 2 clusters, none hears another, mode cilium" in words(result.stdout)
+
+
+def test_a_command_that_is_shown_is_never_broken(tmp_path: Path) -> None:
+    folder = tmp_path / ("long-" * 16)
+    folder.mkdir()
+    (folder / "web.yaml").write_text("kind: [")
+
+    lines = run("status", str(folder)).stdout.splitlines()
+
+    assert lines[-1].endswith(f"; see: fleetmesh findings {folder}")
+
+
+def test_clusters_that_keep_to_themselves_share_a_row_where_there_are_many(tmp_path: Path) -> None:
+    for number in range(1, 7):
+        folder = tmp_path / f"c{number}"
+        folder.mkdir()
+        (folder / "x.yaml").write_text(SERVED.replace("service.cilium.io/global", "example.com/not"))
+
+    rows = [line.split() for line in run("services", str(tmp_path)).stdout.splitlines()]
+
+    assert rows[1:] == [["shop/web", "-", "all", "2", "of", "its", "own"]]

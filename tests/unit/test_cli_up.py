@@ -126,6 +126,8 @@ def test_a_change_of_a_file_says_what_it_moves_for_whom(shop: Path) -> None:
         "generation",
         "files",
         "members",
+        "joined",
+        "left",
         "rows",
         "new_findings",
         "settled_findings",
@@ -198,6 +200,20 @@ def test_a_cluster_joins_with_an_entry_of_the_fleet_file(shop: Path) -> None:
         change = up.change(rows="checkout")
 
     assert change["members"] == ["east", "west", "north", "south"]
+    assert (change["joined"], change["left"]) == ({"south": 4}, [])
+
+
+def test_who_joins_and_leaves_is_told_in_words(shop: Path) -> None:
+    (shop / "south").mkdir()
+    with running(shop) as up:
+        up.lines_until("shop/storefront")
+        edit(shop / "fleet.yaml", "- name: north", "- {name: south, id: 4}\n- name: north")
+        came = up.lines_until("south joined with cluster id 4.")
+        edit(shop / "fleet.yaml", "- {name: south, id: 4}\n", "")
+        went = up.lines_until("south left.")
+
+    assert came
+    assert went
 
 
 @pytest.mark.parametrize("form", ["table", "json", "yaml"])

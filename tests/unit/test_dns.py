@@ -422,6 +422,12 @@ def test_names_that_are_no_service(name: str, code: str) -> None:
     assert asked(View([cart()]), name) == (code, ())
 
 
+def test_a_service_that_several_others_have_is_told_of_in_the_plural() -> None:
+    answer = resolve(View(remote=[WEST, attrs.evolve(WEST, cluster="north")]), DB)
+
+    assert "; north, west export it, and it takes" in answer.reason
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -429,6 +435,10 @@ def test_names_that_are_no_service(name: str, code: str) -> None:
         ("cart.shop", "write cart.shop.svc.cluster.local"),
         ("cart.shop.svc", "write cart.shop.svc.cluster.local"),
         ("api.example.com", "api.example.com is outside of cluster.local and clusterset.local"),
+        (
+            "google.com",
+            "google.com is outside of cluster.local and clusterset.local: the mesh doesn't answer it",
+        ),
         ("example.com.", "example.com is outside of cluster.local"),
         ("notcluster.local.", "notcluster.local is outside of cluster.local"),
         ("", ". is outside of cluster.local"),

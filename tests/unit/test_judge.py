@@ -24,8 +24,10 @@ from doubles.small_fleet import (
 )
 from fleetmesh.findings import Finding
 from fleetmesh.services.judge import RULES, Judge, frontend_conflicts, judge_service
+from fleetmesh.services.lacking import Lack
 from fleetmesh.services.mcs import derived_name
 
+NO_POD = Lack("no-pod")
 EAST = Member(service=service(1), slices=[Slice(["10.1.0.1"])])
 WEST = Member(service=service(2), slices=[Slice(["10.2.0.1"])])
 NORTH = Member(service=service(3), slices=[Slice(["10.3.0.1"])])
@@ -42,11 +44,12 @@ def judged(
     *,
     links: Iterable[tuple[str, str]] | None = None,
     strict: bool = False,
-    selecting: bool = True,
+    lack: Lack | None = NO_POD,
+    synced: bool = False,
 ) -> tuple[Finding, ...]:
     snapshot, names = build(cores, members, links=links, strict=strict)
     zoned = frozenset(number for number, name in names.items() if members[name].topology)
-    judge = Judge(snapshot, names, strict, zoned, lambda cluster, namespace, name: selecting)
+    judge = Judge(snapshot, names, strict, zoned, lambda *_: lack, lambda *_: synced)
     return judge_service(judge, NAMESPACE, NAME)
 
 
@@ -70,7 +73,7 @@ def test_a_service_that_nobody_has_is_not_told_of(cores: Any) -> None:
 
 
 def test_each_rule_is_there_once() -> None:
-    assert len(set(RULES)) == len(RULES) == 12
+    assert len(set(RULES)) == len(RULES) == 13
 
 
 # ---- names and annotations that don't fit
@@ -95,13 +98,61 @@ def test_a_selector_that_matches_no_pod(cores: Any) -> None:
     found = the(judged(cores, {"east": alone, "west": alone}), "service-without-match")
 
     assert found.severity == "warning"
-    assert "no pod that serves it in east, west," in found.message
+    assert found.message == (
+        "its selector matches no pod in east, west, and no other cluster's endpoints stand in"
+    )
+    assert found.fix == NO_POD.fix
 
 
 def test_a_selector_without_match_is_information_where_other_clusters_serve(cores: Any) -> None:
-    found = judged(cores, {"east": attrs.evolve(EAST, slices=[]), "west": WEST})
+    found = the(judged(cores, {"east": attrs.evolve(EAST, slices=[]), "west": WEST}), "service-without-match")
 
-    assert the(found, "service-without-match").severity == "info"
+    assert found.severity == "info"
+    assert found.message == (
+        "its selector matches no pod in east; endpoints of other clusters serve it there"
+    )
+
+
+def test_other_clusters_do_not_stand_in_where_none_of_their_backends_is_used(cores: Any) -> None:
+    """What is heard has another port name, and so is never selected."""
+    west = attrs.evolve(WEST, slices=[Slice(["10.2.0.1"], ports=[("web", 80)])])
+
+    found = the(judged(cores, {"east": attrs.evolve(EAST, slices=[]), "west": west}), "service-without-match")
+
+    assert (found.severity, "no other cluster's endpoints stand in" in found.message) == ("warning", True)
+
+
+@pytest.mark.parametrize(("synced", "severity"), [(True, "info"), (False, "warning")])
+def test_other_clusters_serve_a_headless_service_by_name_only(
+    cores: Any, synced: bool, severity: str
+) -> None:
+    east = Member(service=service(1, frontends=[], headless=True))
+    west = attrs.evolve(WEST, service=service(2, frontends=[], headless=True))
+
+    found = judged(cores, {"east": east, "west": west}, synced=synced)
+
+    assert the(found, "service-without-match").severity == severity
+
+
+def test_endpoints_that_are_not_ready_are_none_that_serve(cores: Any) -> None:
+    unready = Slice(["10.1.0.1"], conditions=(False, False, False))
+
+    found = judged(cores, {"east": attrs.evolve(EAST, slices=[unready])}, lack=Lack("unready"))
+
+    assert the(found, "service-without-match").message == (
+        "no pod that its selector matches in east is ready, and no other cluster's endpoints stand in"
+    )
+
+
+def test_clusters_that_lack_the_same_are_told_of_together(cores: Any) -> None:
+    lacks = {1: NO_POD, 2: Lack("drained"), 3: NO_POD}
+    alone = Member(service=service(1, is_global=False))
+    snapshot, names = build(cores, {"east": alone, "west": alone, "north": alone})
+    judge = Judge(snapshot, names, lack=lambda cluster, *_: lacks[cluster])
+
+    found = [one.message.partition(",")[0] for one in judge_service(judge, NAMESPACE, NAME)]
+
+    assert found == ["its selector matches no pod in east", "its endpoints in west are drained"]
 
 
 def test_other_clusters_do_not_stand_in_where_they_are_not_heard(cores: Any) -> None:
@@ -113,13 +164,13 @@ def test_other_clusters_do_not_stand_in_where_they_are_not_heard(cores: Any) -> 
 def test_a_global_service_without_selector_that_no_cluster_serves(cores: Any) -> None:
     idle = Member(service=service(1))
 
-    found = the(judged(cores, {"east": idle, "west": idle}, selecting=False), "service-without-match")
+    found = the(judged(cores, {"east": idle, "west": idle}, lack=None), "service-without-match")
 
     assert found.message == "it is global in east, west, and no cluster has an endpoint of it"
 
 
 def test_a_service_without_selector_that_is_served_elsewhere_is_not_told_of(cores: Any) -> None:
-    assert judged(cores, {"east": attrs.evolve(EAST, slices=[]), "west": WEST}, selecting=False) == ()
+    assert judged(cores, {"east": attrs.evolve(EAST, slices=[]), "west": WEST}, lack=None) == ()
 
 
 @pytest.mark.parametrize(("strict", "severity"), [(False, "warning"), (True, "error")])
@@ -234,6 +285,27 @@ def test_a_service_that_is_global_on_one_side_only(cores: Any) -> None:
     assert found[0].severity == "info"
 
 
+def test_a_global_service_in_a_namespace_that_is_not(cores: Any) -> None:
+    kept = attrs.evolve(EAST, service=service(1, namespace_global=False))
+
+    found = the(judged(cores, {"east": kept, "west": WEST}), "namespace-not-global")
+
+    assert found.severity == "warning"
+    assert found.message == (
+        "it is marked global, but its namespace shop is not in east: nothing of it is exported there"
+    )
+    assert 'clustermesh.cilium.io/global: "true"' in found.fix
+
+
+@pytest.mark.parametrize("changes", [{"shared": False}, {"is_global": False}])
+def test_a_service_that_would_not_be_exported_anyway_needs_no_global_namespace(
+    cores: Any, changes: dict[str, bool]
+) -> None:
+    east = attrs.evolve(EAST, service=service(1, namespace_global=False, **changes))
+
+    assert "namespace-not-global" not in codes(judged(cores, {"east": east, "west": WEST}))
+
+
 def test_a_long_list_of_clusters_is_counted(cores: Any) -> None:
     members = {"east": EAST, **{f"c{number:02}": Member() for number in range(20)}}
 
@@ -318,6 +390,32 @@ def test_two_slices_of_different_addresses_do_not_overlap(cores: Any) -> None:
     assert judged(cores, {"east": east, "west": WEST}) == ()
 
 
+def test_q7_a_slice_without_ports_keeps_the_address_out_of_the_record(cores: Any) -> None:
+    east = attrs.evolve(EAST, slices=[Slice(["10.1.0.1", "10.1.0.2"]), Slice(["10.1.0.1"], ports=[])])
+
+    found = the(judged(cores, {"east": east, "west": WEST}), "slice-overlap")
+
+    assert found.message == "east has address 10.1.0.1 in several EndpointSlices"
+    assert found.evidence == ("10.1.0.1: a, b",)
+
+
+def test_a_refused_service_of_two_frontends_has_no_address_twice(cores: Any) -> None:
+    """Each of its candidates has two verdicts, and no frontend tells them apart."""
+    core = cores.Core()
+    transaction = core.begin()
+    transaction.join(1, "east")
+    for number, name in ((1, "holder"), (2, NAME)):
+        claims = [*cluster_ip(number, "http", "grpc"), (2, False, "192.0.2.1", 80, 6, "http")]
+        transaction.set_service(1, NAMESPACE, name, cores.ServiceSpec(frontends=claims))
+        endpoint = ((f"10.1.0.{number}",), 3, "", "", "", ())
+        transaction.set_slice(1, NAMESPACE, name, "a", [endpoint], [("http", 6, 8080), ("grpc", 6, 9090)])
+    transaction.commit()
+    judge = Judge(core.snapshot(), {1: "east"})
+
+    assert core.snapshot().frontends(1, NAMESPACE, NAME) == []
+    assert judge_service(judge, NAMESPACE, NAME) == ()
+
+
 LOAD_BALANCER = [*cluster_ip(1), (2, False, "192.0.2.1", 80, 6, "http")]
 
 
@@ -360,11 +458,11 @@ def test_endpoints_that_are_active_only_for_others(
 ) -> None:
     west = attrs.evolve(WEST, slices=[Slice(["10.2.0.1"], conditions=conditions)])
 
-    found = judged(cores, {"east": EAST, "west": west})
+    found = judged(cores, {"east": EAST, "west": west}, lack=None)
 
     assert codes(found) == ["terminating-remote"]
     assert words in found[0].message
-    assert judged(cores, {"east": EAST, "west": west}, strict=True) == ()
+    assert judged(cores, {"east": EAST, "west": west}, strict=True, lack=None) == ()
 
 
 def test_an_endpoint_that_serves_nobody_any_more_is_not_exported_and_not_told_of(cores: Any) -> None:
@@ -378,12 +476,12 @@ def test_an_endpoint_that_serves_nobody_any_more_is_not_exported_and_not_told_of
 def test_a_weight_that_does_not_travel(cores: Any, weight: int, drained: bool) -> None:
     west = attrs.evolve(WEST, slices=[Slice(["10.2.0.1"], weight=weight)])
 
-    found = judged(cores, {"east": EAST, "west": west})
+    found = judged(cores, {"east": EAST, "west": west}, lack=None)
 
     assert codes(found) == ["weight-not-carried"]
     assert f"west gives endpoints the weight {weight}," in found[0].message
     assert ("drains them at home only" in found[0].message) == drained
-    assert judged(cores, {"east": EAST, "west": west}, strict=True) == ()
+    assert judged(cores, {"east": EAST, "west": west}, strict=True, lack=None) == ()
 
 
 HINTED = Slice(["10.1.0.1"], zone="a", for_zones=["a"])

@@ -1,5 +1,5 @@
 """
-Directories: which clusters they hold, what is wrong with them, and what follows when files change.
+Directories: which clusters they hold, and what is wrong with them.
 """
 
 from __future__ import annotations
@@ -8,27 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from doubles.directories import SELF_MANAGED, clusters, codes, forbid, write
 from doubles.mesh_manifests import SERVED, deployment, service
 from fleetmesh.mesh import Mesh, Topology
-from fleetmesh.mesh.watch import DirectoryWatcher
-from fleetmesh.resources import Manifests, read_manifests
 
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
-
-def clusters(mesh: Mesh, viewer: str, name: str = "web") -> list[str]:
-    return sorted({each.cluster for each in mesh.service("shop", name).backends(viewer)})
-
-
-def codes(mesh: Mesh) -> list[str]:
-    return [each.code for each in mesh.findings]
-
+SECRET = """---
+apiVersion: v1
+kind: Secret
+metadata: {name: cilium-clustermesh, namespace: kube-system}
+"""
 
 FLEET = """
 name: my-shop
@@ -123,22 +111,69 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
         ("name: [a]", "a text"),
     ],
 )
-def test_an_entry_that_is_not_understood_is_refused_by_name_and_the_rest_holds(
+def test_an_entry_at_the_top_that_is_not_understood_is_refused_by_name_and_the_rest_holds(
     tmp_path: Path, line: str, told: str
 ) -> None:
-    fleet = f"{line}\nclusters: [{{name: east, id: 1}}]\n"
+    fleet = f"clusters: [{{name: east, id: 1}}]\n{line}\n"
     mesh = Mesh.from_directory(write(tmp_path, {"fleet.yaml": fleet, "east/x.yaml": SERVED}))
 
     (found,) = (each for each in mesh.findings if each.code == "fleet-file-problem")
     assert told in found.message
     assert found.severity == "error"
+    assert found.subject == str(tmp_path / "fleet.yaml")
+    assert found.where is not None
+    assert found.where.line == 2
     assert clusters(mesh, "east") == ["east"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "topology: ring",
+        "topology:",
+        "topology: {hub: east, pairs: [[east, west]]}",
+        "colour: red",
+        "topolgy: {hub: east}",
+        "mode: lenient",
+        "maxConnectedClusters: 300",
+        "common: 7",
+        "topology: full\ntopology: {hub: east}",
+        "topology: full\n1: 2",
+    ],
+)
+def test_where_the_top_is_not_understood_nobody_hears_anybody(tmp_path: Path, line: str) -> None:
+    fleet = f"{line}\nclusters: [{{name: east, id: 1}}, {{name: west, id: 2}}]\n"
+    files = {"fleet.yaml": fleet, "east/x.yaml": SERVED, "west/x.yaml": SERVED}
+    mesh = Mesh.from_directory(write(tmp_path, files))
+
+    assert [clusters(mesh, name) for name in mesh.members] == [["east"], ["west"]]
+    (found,) = (each for each in mesh.findings if each.code == "fleet-file-problem")
+    assert found.message.endswith("; no cluster hears another until this is mended")
+
+
+def test_a_name_that_is_not_understood_is_no_reason_to_keep_clusters_apart(tmp_path: Path) -> None:
+    fleet = "name: 7\nclusters: [{name: east, id: 1}, {name: west, id: 2}]\n"
+    files = {"fleet.yaml": fleet, "east/x.yaml": SERVED, "west/x.yaml": SERVED}
+    mesh = Mesh.from_directory(write(tmp_path, files))
+
+    assert clusters(mesh, "east") == ["east", "west"]
+    assert [each.message for each in mesh.findings] == ["name is 7; expected a text"]
+
+
+def test_what_merge_keys_override_is_not_given_twice(tmp_path: Path) -> None:
+    fleet = "clusters:\n- &one {name: east, id: 1}\n- {<<: *one, name: west, id: 2}\n"
+    files = {"fleet.yaml": fleet, "east/x.yaml": SERVED, "west/x.yaml": SERVED}
+    mesh = Mesh.from_directory(write(tmp_path, files))
+
+    assert mesh.findings == ()
+    assert clusters(mesh, "east") == ["east", "west"]
 
 
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ("podCidrs: [10.0.0.0/8]", "unknown key 'podCidrs'"),
+        ("podCidrs: [10.0.0.0/8]", "clusters[1] has the unknown key 'podCidrs'"),
+        ("labels: {a: b}, labels: {c: d}", "clusters[1].labels is given twice"),
         ("labels: [a]", "a mapping of texts"),
         ("settings: {policy: always}", "unknown setting 'policy'"),
         ("settings: {policy_enforcement: sometimes}", "default, always, never"),
@@ -156,7 +191,8 @@ def test_an_entry_of_a_cluster_is_refused_likewise_with_its_line(
 
     (found,) = (each for each in mesh.findings if each.code == "fleet-file-problem")
     assert told in found.message
-    assert found.subject.startswith("fleet.yaml clusters[1].")
+    assert found.subject == str(tmp_path / "fleet.yaml")
+    assert "clusters[1]" in found.message
     assert found.where is not None
     assert found.where.line == 4
     assert clusters(mesh, "east") == ["east", "west"]
@@ -179,19 +215,19 @@ def test_clusters_that_the_mesh_refuses_are_told_and_the_others_join(tmp_path: P
     told = [each.subject for each in mesh.findings if each.code == "member-refused"]
     assert sorted(told) == ["Cluster EAST", "Cluster west", "Cluster x"]
     assert [each.message for each in mesh.findings if each.code == "fleet-file-problem"] == [
-        "has no id; the cluster is left out"
+        "clusters[3] has no id; the cluster is left out until this is mended"
     ]
 
 
-def test_a_self_managed_cluster_joins_with_nothing_and_says_so(tmp_path: Path) -> None:
-    config = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\n"
-    config += 'data: {cluster-id: "4", cluster-name: a}\n'
-    files = {"a/x.yaml": SERVED + config, "b/x.yaml": SERVED}
-    mesh = Mesh.from_directory(write(tmp_path, files))
+@pytest.mark.parametrize("evidence", [SELF_MANAGED, SECRET], ids=["config", "secret"])
+def test_a_self_managed_cluster_does_not_join_and_says_so(tmp_path: Path, evidence: str) -> None:
+    mesh = Mesh.from_directory(write(tmp_path, {"a/x.yaml": SERVED + evidence, "b/x.yaml": SERVED}))
 
-    assert mesh.services("a") == ()
+    assert list(mesh.members) == ["b"]
     assert clusters(mesh, "b") == ["b"]
-    assert "self-managed-mesh" in codes(mesh)
+    (found,) = mesh.findings
+    assert (found.code, found.subject) == ("self-managed-mesh", "Cluster a")
+    assert found.message.startswith("it does not join: 'a' has a self-managed mesh: ")
 
 
 def test_manifests_that_are_missing_or_broken_are_told(tmp_path: Path) -> None:
@@ -200,173 +236,39 @@ def test_manifests_that_are_missing_or_broken_are_told(tmp_path: Path) -> None:
     mesh = Mesh.from_directory(write(tmp_path, files))
 
     assert clusters(mesh, "east") == ["east"]
-    assert codes(mesh) == ["manifest-problem"] * 3
+    assert [(each.code, each.subject, each.message) for each in mesh.findings] == [
+        ("manifest-problem", str(tmp_path / "x.yaml"), "metadata: expected a mapping, got the number 7"),
+        ("source-missing", str(tmp_path / "gone.yaml"), "there is no such file or folder"),
+        ("source-missing", str(tmp_path / "nowhere"), "there is no such file or folder"),
+    ]
 
 
-# Following
+def test_a_cluster_may_have_only_what_is_common(tmp_path: Path) -> None:
+    fleet = "common: [base.yaml]\nclusters: [{name: east, id: 1}, {name: west, id: 2}]\n"
+    files = {"fleet.yaml": fleet, "base.yaml": service(), "east/x.yaml": deployment()}
+    mesh = Mesh.from_directory(write(tmp_path, files))
+
+    assert "source-missing" not in codes(mesh)
+    assert clusters(mesh, "west") == ["east"]
 
 
-@pytest.fixture
-def followed(tmp_path: Path) -> tuple[Path, DirectoryWatcher]:
-    files = {
-        "service.yaml": service(),
-        "a/x.yaml": deployment(),
-        "b/x.yaml": deployment(),
-        "b/y.yaml": service("b"),
-    }
+def test_a_cluster_that_has_nothing_at_all_is_told(tmp_path: Path) -> None:
+    fleet = "clusters: [{name: east, id: 1}, {name: west, id: 2}]\n"
+    mesh = Mesh.from_directory(write(tmp_path, {"fleet.yaml": fleet, "east/x.yaml": SERVED}))
+
+    assert [each.subject for each in mesh.findings if each.severity == "error"] == [str(tmp_path / "west")]
+    assert codes(mesh)[0] == "source-missing"
+
+
+def test_a_folder_that_can_not_be_listed_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = "clusters: [{name: east, id: 1}, {name: west, id: 2}]\n"
+    files = {"fleet.yaml": fleet, "east/x.yaml": SERVED, "west/x.yaml": SERVED}
     write(tmp_path, files)
-    return tmp_path, DirectoryWatcher(tmp_path)
+    forbid(monkeypatch, tmp_path / "west")
+    mesh = Mesh.from_directory(tmp_path)
 
-
-def test_where_nothing_changes_nothing_is_done(followed: tuple[Path, DirectoryWatcher]) -> None:
-    _, watcher = followed
-    before = watcher.mesh.generation
-
-    assert watcher.poll() is None
-    assert watcher.mesh.generation == before
-
-
-def test_a_change_is_applied_and_what_it_moved_is_told(followed: tuple[Path, DirectoryWatcher]) -> None:
-    root, watcher = followed
-    write(root, {"a/x.yaml": deployment(replicas=5)})
-
-    update = watcher.poll()
-
-    assert update is not None
-    assert update.files == (str(root / "a/x.yaml"),)
-    assert [(row.viewer, len(row.backends_in)) for row in update.comparison] == [("a", 3), ("b", 3)]
-    assert watcher.poll() is None
-
-
-def test_a_file_that_goes_takes_its_objects_along(followed: tuple[Path, DirectoryWatcher]) -> None:
-    root, watcher = followed
-    (root / "b/y.yaml").unlink()
-
-    update = watcher.poll()
-
-    assert update is not None
-    assert [(row.viewer, row.name, row.status) for row in update.comparison] == [("b", "b", "disappeared")]
-    assert watcher.mesh.services("b") == (("shop", "web"),)
-
-
-def test_a_file_that_is_half_written_leaves_in_force_what_it_gave(
-    followed: tuple[Path, DirectoryWatcher],
-) -> None:
-    root, watcher = followed
-    write(root, {"a/x.yaml": "apiVersion: apps/v1\nkind: Deploy: ["})
-
-    update = watcher.poll()
-
-    assert update is not None
-    assert not update.comparison
-    assert [each.code for each in update.new_findings] == ["manifest-problem"]
-    assert clusters(watcher.mesh, "b") == ["a", "b"]
-
-    write(root, {"a/x.yaml": deployment(replicas=1)})
-    update = watcher.poll()
-
-    assert update is not None
-    assert [each.code for each in update.settled] == ["manifest-problem"]
-    assert len(watcher.mesh.members["a"].pods) == 1
-
-
-def test_a_folder_that_vanishes_leaves_the_last_good_state(followed: tuple[Path, DirectoryWatcher]) -> None:
-    root, watcher = followed
-    (root / "b").rename(root.parent / "away")
-
-    update = watcher.poll()
-
-    assert update is not None
-    assert not update.comparison
-    assert [each.code for each in update.new_findings] == ["source-missing"]
-    assert clusters(watcher.mesh, "a") == ["a", "b"]
-    assert watcher.poll() is None
-
-    (root.parent / "away").rename(root / "b")
-    update = watcher.poll()
-
-    assert update is not None
-    assert [each.code for each in update.settled] == ["source-missing"]
-    assert "source-missing" not in codes(watcher.mesh)
-
-
-def test_a_directory_that_vanishes_leaves_the_last_good_state(
-    followed: tuple[Path, DirectoryWatcher],
-) -> None:
-    root, watcher = followed
-    root.rename(root.parent / "elsewhere")
-
-    update = watcher.poll()
-
-    assert update is not None
-    assert "source-missing" in [each.code for each in update.new_findings]
-    assert clusters(watcher.mesh, "a") == ["a", "b"]
-    (root.parent / "elsewhere").rename(root)
-
-
-def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_look(
-    followed: tuple[Path, DirectoryWatcher], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, watcher = followed
-
-    def interrupted(path: Path) -> Manifests:
-        found = read_manifests(path)
-        path.write_text(deployment(replicas=4))
-        return found
-
-    write(root, {"a/x.yaml": deployment(replicas=3)})
-    monkeypatch.setattr("fleetmesh.mesh.reader.read_manifests", interrupted)
-    update = watcher.poll()
-    pods = [len(watcher.mesh.members["a"].pods)]
-    monkeypatch.undo()
-    later = watcher.poll()
-    pods.append(len(watcher.mesh.members["a"].pods))
-
-    assert update is not None
-    assert later is not None
-    assert pods == [2, 4]
-    assert [each.code for each in update.new_findings] == ["source-unstable"]
-    assert [each.code for each in later.settled] == ["source-unstable"]
-
-
-def test_clusters_come_and_go_with_the_fleet_file(tmp_path: Path) -> None:
-    one, two = "{name: east, id: 1}", "{name: west, id: 2}"
-    files = {"fleet.yaml": f"clusters: [{one}]", "east/x.yaml": SERVED, "west/x.yaml": SERVED}
-    watcher = DirectoryWatcher(write(tmp_path, files))
-    east = watcher.mesh.members["east"]
-
-    write(tmp_path, {"fleet.yaml": f"clusters: [{one}, {two}]"})
-    update = watcher.poll()
-
-    assert update is not None
-    assert {(row.viewer, row.status) for row in update.comparison} == {
-        ("east", "changed"),
-        ("west", "appeared"),
-    }
-    assert watcher.mesh.members["east"] is east
-
-    write(tmp_path, {"fleet.yaml": f"clusters: [{two}]"})
-    watcher.poll()
-
-    assert list(watcher.mesh.members) == ["west"]
-
-    write(tmp_path, {"fleet.yaml": "clusters: ["})
-    update = watcher.poll()
-
-    assert update is not None
-    assert [each.code for each in update.new_findings] == ["fleet-file-problem"]
-    assert list(watcher.mesh.members) == ["west"]
-
-
-def test_another_topology_is_another_mesh(tmp_path: Path) -> None:
-    entries = "clusters: [{name: hub, id: 1}, {name: a, id: 2}, {name: b, id: 3}]"
-    files = {"fleet.yaml": entries} | {f"{name}/x.yaml": SERVED for name in ("hub", "a", "b")}
-    watcher = DirectoryWatcher(write(tmp_path, files))
-    assert clusters(watcher.mesh, "a") == ["a", "b", "hub"]
-
-    write(tmp_path, {"fleet.yaml": f"topology: {{hub: hub}}\n{entries}"})
-    update = watcher.poll()
-
-    assert update is not None
-    assert clusters(watcher.mesh, "a") == ["a", "hub"]
-    assert [row.viewer for row in update.comparison] == ["a", "b"]
+    assert clusters(mesh, "east") == ["east"]
+    found = mesh.findings[0]
+    assert (found.code, found.message) == ("source-missing", "it can't be read: permission denied")

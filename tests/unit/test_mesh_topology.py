@@ -53,7 +53,7 @@ def test_tenants_without_a_policy_are_told_that_they_can_be_reached() -> None:
 
     found = [each for each in mesh.findings if each.code == "tenants-reachable"]
     assert [each.subject for each in found] == ["Cluster east", "Cluster west"]
-    assert "west" in found[0].message
+    assert "pods of west, which are world to it, can reach its pods" in found[0].message
     assert [each.code for each in mesh.members["north"].findings] == []
 
 

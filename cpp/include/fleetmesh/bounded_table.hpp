@@ -14,6 +14,7 @@ namespace fleetmesh {
 // was not used since it was last passed over. That depends on the calls alone and not on where the
 // hash puts an entry, so the hash may be keyed with a secret.
 //
+// Hash: its low bits say where an entry stands, all of it which it is; at most 2^28 places are told apart.
 // Key: compared byte by byte. Value: `expires(value)`, found by its type, is when it ceases to count.
 // Pointers hold until the next `put`.
 template <class Key, class Value>
@@ -21,18 +22,19 @@ class BoundedTable {
  public:
   explicit BoundedTable(std::uint32_t capacity) : capacity_(capacity) {
     if (!capacity || capacity > kMostEntries)
-      throw std::invalid_argument("a table of connections holds 1 to 2^30 entries");
+      throw std::invalid_argument("a table of connections holds 1 to 2^27 entries");
     index_.resize(kFewestSlots);
+    mask_ = kFewestSlots - 1;
   }
 
   std::uint32_t capacity() const { return capacity_; }
   std::uint32_t size() const { return size_; }
   std::uint64_t evicted() const { return evicted_; }
 
-  void prefetch_slot(std::uint32_t hash) const { __builtin_prefetch(&index_[hash & mask()]); }
+  void prefetch_slot(std::uint32_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
   // Reads the slot that was fetched before, and fetches its entry.
   void prefetch_entry(std::uint32_t hash) const {
-    const Slot slot = index_[hash & mask()];
+    const Slot slot = index_[hash & mask_];
     if (slot.entry) __builtin_prefetch(&entries_[slot.entry - 1]);
   }
 
@@ -43,10 +45,10 @@ class BoundedTable {
     entry->used = 1;
     return &entry->value;
   }
-  // The same without a trace.
-  const Value* peek(const Key& key, std::uint32_t hash) const {
-    const Entry* entry = const_cast<BoundedTable*>(this)->locate(key, hash);
-    return entry ? &entry->value : nullptr;
+  // What stands where an entry of that hash most likely stands; only good for guessing.
+  const Value* likely(std::uint32_t hash) const {
+    const Slot slot = index_[hash & mask_];
+    return slot.entry ? &entries_[slot.entry - 1].value : nullptr;
   }
 
   void put(const Key& key, std::uint32_t hash, const Value& value, std::uint64_t time) {
@@ -81,7 +83,7 @@ class BoundedTable {
 
  private:
   static constexpr std::uint32_t kNone = 0xffffffff;
-  static constexpr std::uint32_t kMostEntries = 1U << 30U;
+  static constexpr std::uint32_t kMostEntries = 1U << 27U;
   static constexpr std::size_t kFewestSlots = 64;
 
   struct Slot {
@@ -97,11 +99,10 @@ class BoundedTable {
     std::uint32_t used;
   };
 
-  std::size_t mask() const { return index_.size() - 1; }
-
   Entry* locate(const Key& key, std::uint32_t hash) {
-    for (std::size_t at = hash & mask();; at = (at + 1) & mask()) {
-      const Slot slot = index_[at];
+    const Slot* index = index_.data();
+    for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
+      const Slot slot = index[at];
       if (!slot.entry) return nullptr;
       if (slot.hash != hash) continue;
       Entry& entry = entries_[slot.entry - 1];
@@ -110,14 +111,15 @@ class BoundedTable {
   }
 
   void place(Slot slot) {
-    std::size_t at = slot.hash & mask();
-    while (index_[at].entry) at = (at + 1) & mask();
+    std::size_t at = slot.hash & mask_;
+    while (index_[at].entry) at = (at + 1) & mask_;
     index_[at] = slot;
   }
 
   void grow() {
     const std::vector<Slot> old = std::move(index_);
     index_ = std::vector<Slot>(old.size() * 2);
+    mask_ = index_.size() - 1;
     for (const Slot slot : old)
       if (slot.entry) place(slot);
   }
@@ -162,12 +164,12 @@ class BoundedTable {
 
   void drop(std::uint32_t at) {
     unlink(at);
-    std::size_t hole = entries_[at].hash & mask();
-    while (index_[hole].entry != at + 1) hole = (hole + 1) & mask();
+    std::size_t hole = entries_[at].hash & mask_;
+    while (index_[hole].entry != at + 1) hole = (hole + 1) & mask_;
     // What was pushed past the hole moves back into it, so that no look-up stops short.
-    for (std::size_t next = (hole + 1) & mask(); index_[next].entry; next = (next + 1) & mask()) {
-      const std::size_t home = index_[next].hash & mask();
-      if (((next - home) & mask()) < ((next - hole) & mask())) continue;
+    for (std::size_t next = (hole + 1) & mask_; index_[next].entry; next = (next + 1) & mask_) {
+      const std::size_t home = index_[next].hash & mask_;
+      if (((next - home) & mask_) < ((next - hole) & mask_)) continue;
       index_[hole] = index_[next];
       hole = next;
     }
@@ -183,6 +185,7 @@ class BoundedTable {
   std::uint32_t newest_ = kNone;
   std::uint32_t free_ = kNone;
   std::uint64_t evicted_ = 0;
+  std::size_t mask_ = 0;  // of places in the index
   std::vector<Slot> index_;
   std::vector<Entry> entries_;
 };

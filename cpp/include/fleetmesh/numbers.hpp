@@ -15,20 +15,21 @@ class Numbered {
  public:
   using Key = decltype(Record::key);
 
-  Numbered() : slots_(kFewest) {}
+  Numbered() { refill({}, kFewest); }
 
   std::size_t size() const { return size_; }
 
   const Record* find(std::uint32_t number) const {
-    for (std::size_t at = number & mask();; at = (at + 1) & mask()) {
-      if (slots_[at].number == number) return &slots_[at].record;
-      if (!slots_[at].number) return nullptr;
+    const Slot* slots = slots_.data();
+    for (std::size_t at = number & mask_;; at = (at + 1) & mask_) {
+      if (slots[at].number == number) return &slots[at].record;
+      if (!slots[at].number) return nullptr;
     }
   }
   Record* find(std::uint32_t number) {
     return const_cast<Record*>(static_cast<const Numbered*>(this)->find(number));
   }
-  void prefetch(std::uint32_t number) const { __builtin_prefetch(&slots_[number & mask()]); }
+  void prefetch(std::uint32_t number) const { __builtin_prefetch(&slots_[number & mask_]); }
 
   // The record of a key, null if it never had a number or that was forgotten.
   const Record* at(const Key& key) const {
@@ -88,21 +89,21 @@ class Numbered {
     Record record;
   };
 
-  std::size_t mask() const { return slots_.size() - 1; }
-
   void place(const Slot& slot) {
-    std::size_t at = slot.number & mask();
-    while (slots_[at].number) at = (at + 1) & mask();
+    std::size_t at = slot.number & mask_;
+    while (slots_[at].number) at = (at + 1) & mask_;
     slots_[at] = slot;
   }
 
   void refill(std::vector<Slot> from, std::size_t slots) {
     slots_ = std::vector<Slot>(slots);
+    mask_ = slots - 1;
     for (const Slot& slot : from)
       if (slot.number) place(slot);
   }
 
   std::size_t size_ = 0;
+  std::size_t mask_ = 0;
   std::vector<Slot> slots_;
 };
 

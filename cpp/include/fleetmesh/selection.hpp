@@ -86,6 +86,12 @@ class SelectionMaker {
   TableOptions options_;
 };
 
+// Which part of a table changed hands, and the least that had to: backends are the same if address, port and
+// protocol are. What begins to be served or ceases to be is all or nothing: `moved` and `ideal` are then 0,
+// or the whole size. Throws std::invalid_argument if sizes or seeds differ, as then all connections are
+// balanced anew.
+maglev::Movement movement(const Selection& before, const Selection& after);
+
 // The order of items.
 std::strong_ordering by_cluster(const TableBackend& a, const TableBackend& b);
 

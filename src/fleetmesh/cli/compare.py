@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetmesh.cli import findings, options, plain
-from fleetmesh.cli.loading import code_of, load
+from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
-from fleetmesh.cli.whatif import AffinityType, Target, TargetType, WhatIf
+from fleetmesh.cli.whatif import AffinityType, InOrder, TargetType, carry_out, steps_of
 from fleetmesh.cli.words import cell, counted, counts, listed, shares
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
@@ -22,8 +22,10 @@ from fleetmesh.mesh.mesh import Mode
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
 
+_LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
 
-@click.command("compare")
+
+@click.command("compare", cls=InOrder)
 @options.path
 @click.option("--with", "other", type=options.PATH, metavar="PATH", help="Compare with what is there.")
 @click.option("--drain", multiple=True, metavar="CLUSTER", help="Take away its backends; its clients go on.")
@@ -32,35 +34,37 @@ if TYPE_CHECKING:
 @click.option("--unshare", multiple=True, type=TargetType(), help="Keep its backends at home.")
 @click.option("--affinity", multiple=True, type=AffinityType(), help="Prefer local, remote or none.")
 @options.common
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     path: Path,
     other: Path | None,
-    drain: tuple[str, ...],
-    fail: tuple[str, ...],
-    share: tuple[Target, ...],
-    unshare: tuple[Target, ...],
-    affinity: tuple[Target, ...],
     form: Format,
     mode: Mode | None,
+    **_: object,
 ) -> int:
     """
     What would move if something were different.
 
-    Either another folder (--with), or changes tried on a copy: all that are given at once, annotations
-    first. Shown is for each service and viewer who gets which part of new connections, before and after.
+    Either another folder (--with), or changes tried on a copy, one after the other in the order given.
+    Shown is for each service and viewer who gets which part of new connections, before and after all.
     """
-    changes = WhatIf(share=share, unshare=unshare, affinity=affinity, drain=drain, fail=fail)
+    changes = steps_of(ctx)
     if bool(other) == bool(changes):
         raise click.UsageError(
             "give either --with PATH, or changes: --drain, --fail, --share, --unshare, --affinity"
         )
     before = load(path, mode)
     after = load(other, before.mode) if other else before.fork()
-    notes = changes.carry_out(after)
+    notes = carry_out(changes, after)
     with progress("comparing"):
-        data = answer(before, after, changes.words() or [f"with {other}"], notes)
+        data = answer(before, after, [str(each) for each in changes] or [f"with {other}"], notes)
     emit(form, data, lambda paper: draw(paper, data))
-    return max(code_of(before.findings), code_of(after.findings))
+    # What a change brings is shown above; what was wrong before is told where to find.
+    codes = [conclude(before, path)]
+    codes.append(conclude(after, other) if other else code_of(after.findings))
+    return max(codes)
 
 
 def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[str] = ()) -> plain.Plain:
@@ -102,21 +106,20 @@ def draw(paper: Paper, data: plain.Plain) -> None:
 def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[str]) -> None:
     """
     One row for a service and the viewers for whom the same moves, and one line that sums up.
+
+    MOVED is the part of the Maglev table that leads elsewhere; below it, what of that need not have moved.
     """
     if not rows:
         paper.line("Nothing moves.")
         return
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         before, after = _outcome(row, "before"), _outcome(row, "after")
-        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row))
+        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row), _table(row))
         alike.setdefault(key, []).append(row["viewer"])
     paper.table(
-        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS"),
-        (
-            (service, listed(viewers, members), before, after, backends)
-            for (service, before, after, backends), viewers in alike.items()
-        ),
+        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS", "MOVED"),
+        ((service, listed(viewers, members), *rest) for (service, *rest), viewers in alike.items()),
     )
     paper.blank()
     _draw_sum(paper, rows)
@@ -128,6 +131,14 @@ def _outcome(row: dict[str, Any], when: str) -> str:
     # Nobody on both sides: a headless Service, or one that is without backends anyway.
     silent = not row["share_before"] and not row["share_after"]
     return shares(row[f"share_{when}"]) or ("-" if silent else "nobody")
+
+
+def _table(row: dict[str, Any]) -> str:
+    """What moves of the table, and the excess where it is not next to nothing; `-`: can't be compared."""
+    moved, excess = row["table_moved"], row["table_excess"]
+    if moved is None:
+        return "-"
+    return f"{moved:.0%}" + (f"\n+{excess:.1%}" if excess >= _LEAST_EXCESS else "")
 
 
 def _backends(row: dict[str, Any]) -> str:

@@ -22,11 +22,13 @@ from fleetmesh.cli import (
     resolve,
     services,
     status,
+    traffic,
 )
 from fleetmesh.cli.examples import examples
 from fleetmesh.cli.loading import load
 from fleetmesh.cli.output import Format, emit
-from fleetmesh.cli.whatif import Target, WhatIf
+from fleetmesh.cli.whatif import Step as Change
+from fleetmesh.cli.whatif import Target, carry_out
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
@@ -55,7 +57,8 @@ def command(form: Format, mode: Mode | None) -> int:
     The built-in example from end to end.
 
     Forms a mesh of three clusters from the manifests of a shop, shows who serves what for whom, lets a
-    cluster fail, drains another, explains an answer and resolves a name. Nothing outside is touched.
+    cluster fail under open connections, drains another, explains an answer and resolves a name. Nothing
+    outside is touched.
     """
     folder = _shown(examples() / "shop")
     mesh = load(folder, mode)
@@ -86,14 +89,15 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
         services.answer(mesh, everybody),
         services.draw,
     )
-    yield _what_if(mesh, folder, "East fails: who takes over", WhatIf(fail=("east",)), "--fail east")
-    yield _what_if(mesh, folder, "West is drained: what moves", WhatIf(drain=("west",)), "--drain west")
+    yield _what_if(mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east")
+    yield _traffic(mesh, folder)
+    yield _what_if(mesh, folder, "West is drained: what moves", Change("drain", "west"), "--drain west")
     cart = Target("shop", "cart", "north", "none")
     yield _what_if(
         mesh,
         folder,
         "North gives up its affinity",
-        WhatIf(affinity=(cart,)),
+        Change("affinity", cart),
         "--affinity shop/cart=none@north",
     )
     yield Step(
@@ -123,11 +127,26 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
     )
 
 
-def _what_if(mesh: Mesh, folder: Path, title: str, changes: WhatIf, arguments: str) -> Step:
+def _what_if(mesh: Mesh, folder: Path, title: str, change: Change, arguments: str) -> Step:
     other = mesh.fork()
-    notes = changes.carry_out(other)
-    data = compare.answer(mesh, other, changes.words(), notes)
+    notes = carry_out([change], other)
+    data = compare.answer(mesh, other, [str(change)], notes)
     return Step(title, f"fleetmesh compare {folder} {arguments}", data, compare.draw)
+
+
+def _traffic(mesh: Mesh, folder: Path) -> Step:
+    """Connections that are open while a cluster fails: most don't notice."""
+    other = mesh.fork()
+    sample = traffic.Sample(other)
+    sample.look()
+    other.members["east"].fail()
+    data = {"members": list(other.members), "traffic": sample.look()}
+    return Step(
+        "East fails: what becomes of open connections",
+        f"fleetmesh up {folder} --traffic",
+        data,
+        lambda paper, said: traffic.draw(paper, said["traffic"], said["members"]),
+    )
 
 
 def _draw(paper: Paper, taken: list[Step]) -> None:
@@ -136,6 +155,6 @@ def _draw(paper: Paper, taken: list[Step]) -> None:
             paper.blank()
             paper.blank()
         paper.title(f"{number}. {step.title}")
-        paper.line(f"$ {step.command}", style="in")
+        paper.verbatim(f"$ {step.command}", style="in")
         paper.blank()
         step.draw(paper, step.data)

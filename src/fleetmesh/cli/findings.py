@@ -84,13 +84,15 @@ def draw_one(paper: Paper, found: dict[str, Any], mark: str = "") -> None:
     """
     A finding, with where it was read and what to do about it.
     """
-    # A message about a file begins with the file's name itself.
-    subject = "" if found["message"].startswith(found["subject"]) else f"{found['subject']}: "
-    sentence = f"{subject}{found['message']} ({found['code']})"
-    paper.item(f"{mark or found['severity']:{_MARK}}", sentence, style=found["severity"])
     where = found["where"]
     # A file that can't be read at all has no line.
-    if where is not None and where["line"] and f"{where['file']}:{where['line']}" not in found["message"]:
-        paper.verbatim(f"at {where['file']}:{where['line']}", indent=_MARK + 2)
+    at = "" if where is None else f"{where['file']}:{where['line']}" if where["line"] else where["file"]
+    subject = found["subject"]
+    if where is not None and subject in (where["file"], at):
+        subject = Path(where["file"]).name  # all of the path stands below
+    sentence = f"{subject}: {found['message']} ({found['code']})"
+    paper.item(f"{mark or found['severity']:{_MARK}}", sentence, style=found["severity"])
+    if at:
+        paper.verbatim(f"at {at}", indent=_MARK + 2)
     if found["fix"] and found["severity"] != "info":
         paper.line(f"fix: {found['fix']}", indent=_MARK + 2)

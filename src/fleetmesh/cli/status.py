@@ -29,7 +29,7 @@ def command(path: Path, form: Format, mode: Mode | None) -> int:
     """
     mesh = load(path, mode)
     data = answer(mesh)
-    emit(form, data, lambda paper: draw(paper, data))
+    emit(form, data, lambda paper: draw(paper, data, path))
     return code_of(mesh.findings)
 
 
@@ -69,14 +69,14 @@ def _member(mesh: Mesh, name: str) -> plain.Plain:
     }
 
 
-def draw(paper: Paper, data: plain.Plain) -> None:
+def draw(paper: Paper, data: plain.Plain, path: Path | None = None) -> None:
     """
-    One row a member.
+    One row a member. `path` is where the findings can be asked for.
     """
     members, found = data["members"], data["findings"]
     topology = {
         "full": "all hear each other",
-        "pairs": "pairs of them hear each other",
+        "pairs": "pairs of them hear each other" if data["topology"]["pairs"] else "none hears another",
         "hub": f"{data['topology']['hub']} is the hub",
     }
     who = f", {topology[data['topology']['kind']]}" if len(members) > 1 else ""
@@ -101,4 +101,7 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         right=range(1, 6),
     )
     paper.blank()
-    paper.line(f"Findings: {found['error']} error, {found['warning']} warning, {found['info']} info")
+    parts = [counted(found[each], each) for each in ("error", "warning") if found[each]]
+    parts += [f"{found['info']} info"] if found["info"] else []
+    hint = f"; see: fleetmesh findings {path}" if path is not None and parts else ""
+    paper.verbatim(f"Findings: {', '.join(parts) or 'none'}{hint}")

@@ -4,17 +4,20 @@ What `compare` may change in a copy of a mesh, as its options name it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import click
 
 from fleetmesh.cli.options import split_service
 from fleetmesh.errors import NotFoundError
-from fleetmesh.mesh import Mesh, ResourceChanges
+from fleetmesh.mesh import Mesh
 
-AFFINITIES = ("local", "remote", "none")
+Kind: TypeAlias = Literal["share", "unshare", "affinity", "drain", "fail"]
+KINDS: tuple[Kind, ...] = ("share", "unshare", "affinity", "drain", "fail")
+AFFINITIES: tuple[Literal["local", "remote", "none"], ...] = ("local", "remote", "none")
+_ORDER = "fleetmesh.order"
 
 
 @attrs.frozen
@@ -77,58 +80,75 @@ def _target(text: str, fail: Callable[[str], Any]) -> Target:
 
 
 @attrs.frozen
-class WhatIf:
+class Step:
     """
-    The changes to try, in this order.
+    One change to try: an option's name, and what it was given.
     """
 
-    share: tuple[Target, ...] = ()
-    unshare: tuple[Target, ...] = ()
-    affinity: tuple[Target, ...] = ()
-    drain: tuple[str, ...] = ()
-    fail: tuple[str, ...] = ()
+    kind: Kind
+    target: Target | str
 
-    def __bool__(self) -> bool:
-        return bool(self.words())
-
-    def words(self) -> list[str]:
-        """
-        Each change in words, such as `drain west`.
-        """
-        return [
-            f"{field.name} {value}" for field in attrs.fields(WhatIf) for value in getattr(self, field.name)
-        ]
-
-    def carry_out(self, mesh: Mesh) -> list[str]:
-        """
-        Change the mesh; the result is what keeps changes from having effect.
-
-        Raises:
-            NotFoundError: There is no such member or service.
-        """
-        notes: list[str] = []
-        for target in self.share:
-            notes += _apply(mesh, target, mesh.service(target.namespace, target.name).share(_in(target)))
-        for target in self.unshare:
-            notes += _apply(mesh, target, mesh.service(target.namespace, target.name).unshare(_in(target)))
-        for target in self.affinity:
-            service = mesh.service(target.namespace, target.name)
-            affinity = next(each for each in ("local", "remote", "none") if each == target.affinity)
-            notes += _apply(mesh, target, service.set_affinity(affinity, _in(target)))
-        for name in (*self.drain, *self.fail):
-            if name not in mesh.members:
-                raise NotFoundError("member", name, mesh.members)
-        for name in self.drain:
-            mesh.members[name].drain()
-        for name in self.fail:
-            mesh.members[name].fail()
-        return notes
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target}"
 
 
-def _in(target: Target) -> list[str] | None:
-    return None if target.cluster is None else [target.cluster]
+def carry_out(steps: Iterable[Step], mesh: Mesh) -> list[str]:
+    """
+    Change the mesh, one step after the other; the result is what keeps steps from having effect.
+
+    Raises:
+        NotFoundError: There is no such member or service.
+    """
+    notes: list[str] = []
+    for step in steps:
+        if isinstance(step.target, Target):
+            notes += _annotate(mesh, step.kind, step.target)
+        else:
+            notes += _take_away(mesh, step.kind, step.target)
+    return notes
 
 
-def _apply(mesh: Mesh, target: Target, changes: ResourceChanges) -> list[str]:
+def _annotate(mesh: Mesh, kind: Kind, target: Target) -> list[str]:
+    service = mesh.service(target.namespace, target.name)
+    clusters = None if target.cluster is None else [target.cluster]
+    if kind == "share":
+        changes = service.share(clusters)
+    elif kind == "unshare":
+        changes = service.unshare(clusters)
+    else:
+        affinity = next(each for each in AFFINITIES if each == target.affinity)
+        changes = service.set_affinity(affinity, clusters)
     mesh.apply(changes)
     return [*changes.notes, *(() if changes else (f"{target} is so already",))]
+
+
+def _take_away(mesh: Mesh, kind: Kind, name: str) -> list[str]:
+    member = mesh.members.get(name)
+    if member is None:
+        raise NotFoundError("member", name, mesh.members)
+    change = member.drain if kind == "drain" else member.fail
+    said = member.drained if kind == "drain" else member.failed
+    change()
+    return [f"{name} is {'drained' if kind == 'drain' else 'cut off'} already"] if said else []
+
+
+class InOrder(click.Command):
+    """
+    A command that knows in which order its options stood, for those whose order has a meaning.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """
+        As the base class does. Values come sorted by option from there, so that the order is asked first.
+        """
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        ctx.meta[_ORDER] = [option.name for option in order]
+        return super().parse_args(ctx, args)
+
+
+def steps_of(ctx: click.Context) -> list[Step]:
+    """
+    The changes that the options of an `InOrder` command name, in the order of the command line.
+    """
+    given = {kind: iter(ctx.params[kind]) for kind in KINDS}
+    return [Step(kind, next(given[kind])) for name in ctx.meta[_ORDER] for kind in KINDS if kind == name]

@@ -8,7 +8,8 @@ each holds a workload, a pod or a node; otherwise the whole directory is one clu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import attrs
 from fleetmesh.errors import MeshError, SelfManagedMeshError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.fleetfile import FLEET_FILE, ClusterEntry, FleetFile, read_fleet_file
+from fleetmesh.mesh.limits import check_self_managed
 from fleetmesh.mesh.mesh import Mesh, Mode
 from fleetmesh.mesh.reader import Reader
 from fleetmesh.resources.files import SUFFIXES
@@ -24,7 +26,7 @@ from fleetmesh.resources.manifests import Manifests
 from fleetmesh.resources.model import Node, Pod, Workload
 
 if TYPE_CHECKING:
-    from fleetmesh.mesh.member import Member
+    from fleetmesh.resources.model import Resource
 
 SOURCE = "directory"
 
@@ -37,10 +39,27 @@ class ClusterContent:
     Attributes:
         entry: How it joins.
         paths: Where its manifests are, in the order in which they are read.
+        optional: Those of the paths that needn't be there.
     """
 
     entry: ClusterEntry
     paths: tuple[Path, ...]
+    optional: tuple[Path, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """
+    What was read for one cluster.
+
+    Attributes:
+        missing: Path that should be there and can't be read -> why.
+        absent: Paths that aren't there, and needn't be.
+    """
+
+    manifests: Manifests
+    missing: Mapping[Path, str]
+    absent: tuple[Path, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -70,34 +89,40 @@ def load_directory(path: Path, mode: Mode | None = None) -> Mesh:
 
 def build(layout: Layout, reader: Reader, mode: Mode | None = None) -> Mesh:
     """A mesh of what a directory holds."""
+    mesh = empty_mesh(layout, mode)
+    said = list(layout.findings)
+    joined = []
+    for content in layout.clusters:
+        found = read_cluster(content, reader)
+        refusal = admit(mesh, content, found.manifests.resources)
+        if refusal is None:
+            joined.append((content, found))
+        else:
+            said.append(refusal)
+    for content, found in joined:
+        mesh.members[content.entry.name].replace(found.manifests, source=SOURCE)
+        said.extend(missing(path, why) for path, why in found.missing.items())
+    mesh._set_read_findings(said)
+    return mesh
+
+
+def empty_mesh(layout: Layout, mode: Mode | None = None) -> Mesh:
+    """The mesh that a directory's clusters are to join."""
     chosen: Mode = mode or ("strict" if layout.file.mode == "strict" else "cilium")
-    mesh = Mesh(
+    return Mesh(
         layout.file.name,
         topology=layout.file.topology,
         mode=chosen,
         max_connected_clusters=layout.file.max_connected_clusters,
     )
-    found = list(layout.findings)
-    for content in layout.clusters:
-        found.extend(admit(mesh, content))
-    for content in layout.clusters:
-        member = member_of(mesh, content)
-        if member is not None:
-            found.extend(fill(member, read_cluster(content, reader)))
-    mesh._set_read_findings(found)
-    return mesh
 
 
-def member_of(mesh: Mesh, content: ClusterContent) -> Member | None:
-    """The member that a cluster of a layout has become; one of the same name may be another's."""
-    entry = content.entry
-    member = mesh.members.get(entry.name) if isinstance(entry.name, str) else None
-    return member if member is not None and member.cluster_id == entry.cluster_id else None
-
-
-def read_layout(path: Path, reader: Reader) -> Layout:
+def read_layout(path: Path, reader: Reader, last: Layout | None = None) -> Layout:
     """
     Find out which clusters a directory holds.
+
+    Args:
+        last: What it held before, where it is followed: clusters that are folders stay, with their ids.
 
     Raises:
         FileNotFoundError: There is no such folder or file.
@@ -108,13 +133,22 @@ def read_layout(path: Path, reader: Reader) -> Layout:
         raise FileNotFoundError(f"there is no folder or file {str(path)!r}")
     if (path / FLEET_FILE).is_file():
         return _of_fleet_file(path / FLEET_FILE)
+    if last is not None and last.from_folders:
+        return _of_more_folders(path, reader, last)
     return _of_folders(path, reader)
 
 
-def admit(mesh: Mesh, content: ClusterContent) -> Iterator[Finding]:
-    """Let a cluster join; what the mesh refuses becomes a finding."""
+def admit(mesh: Mesh, content: ClusterContent, resources: Iterable[Resource] = ()) -> Finding | None:
+    """
+    Let a cluster join; what keeps it from joining is the result.
+
+    Args:
+        resources: What it has, which may tell that it runs a mesh of its own.
+    """
     entry = content.entry
+    subject = f"Cluster {entry.name}"
     try:
+        check_self_managed(str(entry.name), resources)
         mesh.join(
             entry.name,
             cluster_id=entry.cluster_id,
@@ -125,26 +159,38 @@ def admit(mesh: Mesh, content: ClusterContent) -> Iterator[Finding]:
             node_cidrs=entry.node_cidrs,
             routing_domain=entry.routing_domain,
         )
+    except SelfManagedMeshError as error:
+        return finding("self-managed-mesh", subject, f"it does not join: {error}", where=entry.origin)
     except MeshError as error:
-        yield finding("member-refused", f"Cluster {entry.name}", str(error), where=entry.origin)
+        return finding("member-refused", subject, f"it does not join: {error}", where=entry.origin)
+    return None
 
 
-def read_cluster(content: ClusterContent, reader: Reader) -> Manifests:
+def read_cluster(content: ClusterContent, reader: Reader) -> Found:
     """All manifests of a cluster, file after file, as one source."""
-    parts = [reader.read(path) for path in content.paths]
-    return Manifests(
+    parts, lacking, absent = [], {}, []
+    for path in content.paths:
+        if not path.exists():
+            if path in content.optional:
+                absent.append(path)
+            else:
+                lacking[path] = "there is no such file or folder"
+            continue
+        try:
+            parts.append(reader.read(path))
+        except OSError as error:  # a folder that can't be listed, or that went just now
+            lacking[path] = f"it can't be read: {(error.strerror or str(error)).lower()}"
+    manifests = Manifests(
         resources=tuple(resource for part in parts for resource in part.resources),
         problems=tuple(problem for part in parts for problem in part.problems),
         findings=tuple(said for part in parts for said in part.findings),
     )
+    return Found(manifests=manifests, missing=lacking, absent=tuple(absent))
 
 
-def fill(member: Member, manifests: Manifests) -> Iterator[Finding]:
-    """Put manifests into a member in the place of what the directory gave before."""
-    try:
-        member.replace(manifests, source=SOURCE)
-    except SelfManagedMeshError as error:
-        yield finding("self-managed-mesh", f"Cluster {member.name}", f"{error}; nothing of it is loaded")
+def missing(path: Path, why: str) -> Finding:
+    """What is told of a source that can't be read."""
+    return finding("source-missing", str(path), why)
 
 
 def _of_fleet_file(path: Path) -> Layout:
@@ -152,9 +198,12 @@ def _of_fleet_file(path: Path) -> Layout:
     common = tuple(folder / each for each in file.common)
     clusters = []
     for entry in file.clusters:
-        own = (str(entry.name),) if entry.manifests is None else entry.manifests
-        clusters.append(ClusterContent(entry=entry, paths=(*common, *(folder / each for each in own))))
-    return Layout(file=file, clusters=tuple(clusters), findings=file.findings, from_file=True)
+        names = (str(entry.name),) if entry.manifests is None else entry.manifests
+        own = tuple(folder / each for each in names)
+        # A cluster may have nothing but what is common to all.
+        optional = own if entry.manifests is None and common else ()
+        clusters.append(ClusterContent(entry=entry, paths=(*common, *own), optional=optional))
+    return Layout(file=file, clusters=tuple(clusters), findings=file.findings(), from_file=True)
 
 
 def _of_one_file(path: Path) -> Layout:
@@ -162,8 +211,7 @@ def _of_one_file(path: Path) -> Layout:
 
 
 def _of_folders(path: Path, reader: Reader) -> Layout:
-    folders = [each for each in _visible(path) if each.is_dir()]
-    top = tuple(each for each in _visible(path) if each.is_file() and each.suffix.lower() in SUFFIXES)
+    folders = _folders(path)
     reason = ""
     if len(folders) < 2:
         reason = "it has fewer than two folders"
@@ -173,11 +221,35 @@ def _of_folders(path: Path, reader: Reader) -> Layout:
             reason = f"folder {idle} holds no workload, pod or node"
     if reason:
         return _single(path, path, reason)
+    return _each_a_cluster(path, {folder.name: number for number, folder in enumerate(folders, 1)})
+
+
+def _of_more_folders(path: Path, reader: Reader, last: Layout) -> Layout:
+    """
+    What was a cluster stays one with its id, even if its folder is gone; others get the next free id.
+    """
+    ids = {str(content.entry.name): int(content.entry.cluster_id) for content in last.clusters}
+    idle = []
+    for folder in _folders(path):
+        if folder.name in ids:
+            continue
+        if _runs_something(folder, reader):
+            ids[folder.name] = next(number for number in count(1) if number not in ids.values())
+        else:
+            message = "it holds no workload, pod or node, so that it joins as no cluster; read anew, the "
+            message += "directory would be one cluster"
+            idle.append(finding("idle-folder", str(folder), message))
+    return _each_a_cluster(path, ids, idle)
+
+
+def _each_a_cluster(path: Path, ids: Mapping[str, int], said: Iterable[Finding] = ()) -> Layout:
+    top = tuple(each for each in _visible(path) if each.is_file() and each.suffix.lower() in SUFFIXES)
     clusters = tuple(
-        ClusterContent(entry=ClusterEntry(name=folder.name, cluster_id=number), paths=(*top, folder))
-        for number, folder in enumerate(folders, 1)
+        ClusterContent(entry=ClusterEntry(name=name, cluster_id=number), paths=(*top, path / name))
+        for name, number in ids.items()
     )
-    return Layout(file=FleetFile(name=path.resolve().name or "mesh"), clusters=clusters, from_folders=True)
+    file = FleetFile(name=path.resolve().name or "mesh")
+    return Layout(file=file, clusters=clusters, findings=tuple(said), from_folders=True)
 
 
 def _single(folder: Path, manifests: Path, reason: str) -> Layout:
@@ -198,6 +270,10 @@ def _cluster_name(folder: str) -> str:
     allowed = "".join(each if each.isascii() and each.isalnum() else "-" for each in folder.lower())
     name = allowed[:32].strip("-")
     return name if name and name != "default" else "cluster"
+
+
+def _folders(path: Path) -> list[Path]:
+    return [each for each in _visible(path) if each.is_dir()]
 
 
 def _visible(path: Path) -> list[Path]:

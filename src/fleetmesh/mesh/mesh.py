@@ -10,35 +10,44 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+import attrs
+
 from fleetmesh._core import Core
-from fleetmesh.errors import AlreadyInMeshError, MeshError, NotFoundError
+from fleetmesh.datapath.datapath import (
+    DEFAULT_AFFINITIES,
+    DEFAULT_OTHER_CONNECTIONS,
+    DEFAULT_TCP_CONNECTIONS,
+)
+from fleetmesh.errors import NotFoundError
 from fleetmesh.findings import Finding
-from fleetmesh.identity import Allocations, Ranges, parse_networks
-from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh import bulk, limits
-from fleetmesh.mesh.carving import carve
+from fleetmesh.identity import Allocations
+from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
+from fleetmesh.mesh.datapaths import Datapaths
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
+from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
-from fleetmesh.mesh.publish import Record, records_of
-from fleetmesh.mesh.report import Report, member_findings
+from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
+from fleetmesh.mesh.tables import TableKeeper
 from fleetmesh.mesh.topology import Topology
-from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 from fleetmesh.resources.model import Service
 from fleetmesh.services.changes import ResourceChanges
 from fleetmesh.services.dns import DnsAnswer, resolve
-from fleetmesh.services.global_service import GlobalService, viewer
+from fleetmesh.services.global_service import GlobalService
+from fleetmesh.services.global_service import viewer as cluster_and_node
+from fleetmesh.tables import Tables
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
-    from fleetmesh.mesh.store import Name
 
 Mode = Literal["cilium", "strict"]
 
@@ -63,6 +72,7 @@ class Mesh:
 
     Raises:
         ValueError: The mode or the limit is none of those.
+        TypeError: The topology is no `Topology`.
     """
 
     def __init__(
@@ -78,6 +88,8 @@ class Mesh:
             raise ValueError(f"mode is {mode!r}; expected cilium or strict")
         if max_connected_clusters not in limits.MEMBER_LIMITS or isinstance(max_connected_clusters, bool):
             raise ValueError(f"max_connected_clusters is {max_connected_clusters!r}; expected 255 or 511")
+        if topology is not None and not isinstance(topology, Topology):
+            raise TypeError(f"topology is {topology!r}; expected a Topology, such as Topology.full()")
         self.name = name
         self.topology = Topology.full() if topology is None else topology
         self.mode: Mode = mode
@@ -87,10 +99,10 @@ class Mesh:
         self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
         self._allocations = Allocations() if allocations is None else allocations.copy()
         self._members: dict[str, Member] = {}
-        self._exporters: dict[Name, frozenset[str]] = {}
-        self._read_findings: tuple[Finding, ...] = ()
-        self._report = Report()
-        self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
+        self._report: Report | None = None
+        self._tables = TableKeeper()
+        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
+        self._datapaths = Datapaths()
 
     @classmethod
     def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
@@ -149,81 +161,28 @@ class Mesh:
             TooManyMembersError, InvalidClusterNameError, ClusterNameTakenError, InvalidClusterIdError,
             ClusterIdTakenError, InvalidRangeError, OverlappingPodRangesError, RoutingDomainError,
             SelfManagedMeshError: See each. The mesh is unchanged.
+            TypeError: Settings or labels are of another kind. The mesh is unchanged.
         """
-        member = name if isinstance(name, Member) else None
+        terms = Terms.given(
+            name.name if isinstance(name, Member) else name,
+            cluster_id=cluster_id,
+            settings=settings,
+            labels=labels,
+            pod_cidrs=pod_cidrs,
+            service_cidrs=service_cidrs,
+            node_cidrs=node_cidrs,
+            routing_domain=routing_domain,
+        )
         with self._lock:
-            if member is not None and member._mesh is not None:
-                raise AlreadyInMeshError(member.name, member._mesh.name)
-            limits.check_room(len(self._members), self.max_connected_clusters)
-            limits.check_name(name if member is None else member.name, self._members)
-            number = limits.check_id(
-                member.cluster_id if member is not None and cluster_id is None else cluster_id,
-                self.max_connected_clusters,
-                {each.cluster_id: each.name for each in self._members.values()},
+            joined: list[Member] = []
+            self._change(
+                lambda change: joined.append(
+                    membership.join(change, name, terms, self.max_connected_clusters)
+                )
             )
-            given = Ranges(
-                pod_cidrs=_texts(pod_cidrs),
-                service_cidrs=_texts(service_cidrs),
-                node_cidrs=_texts(node_cidrs),
-            )
-            if member is None:
-                assert isinstance(name, str)
-                member = Member(name, number)
-            declared = Ranges(
-                **{f"{what}_cidrs": given.of(what) or member.declared.of(what) for what in WHATS}
-            )
-            for what in WHATS:
-                parse_networks(member.name, declared.of(what))
-            limits.check_pod_ranges(
-                member.name,
-                declared.pod_cidrs,
-                {each.name: each.declared.pod_cidrs for each in self._members.values()},
-            )
-            domain = member.routing_domain if routing_domain is None else routing_domain
-            limits.check_domain(member.name, domain, (each.routing_domain for each in self._members.values()))
-            limits.check_self_managed(member.name, member.resources.values())
-            self._admit(member, number, declared, domain, settings, labels)
+            (member,) = joined
+            member._mesh = self
             return member
-
-    def _admit(
-        self,
-        member: Member,
-        number: int,
-        declared: Ranges,
-        domain: str | None,
-        settings: ClusterSettings | None,
-        labels: Mapping[str, str] | None,
-    ) -> None:
-        before = (member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain)
-        member.cluster_id, member.declared, member.routing_domain = number, declared, domain
-        if settings is not None:
-            member.settings = settings
-        if labels is not None:
-            member.labels = labels
-        members = self._members
-        self._members = dict(
-            sorted({**members, member.name: member}.items(), key=lambda item: item[1].cluster_id)
-        )
-        try:
-            self._change(lambda change: self._enter(change, member), hearing=True)
-        except BaseException:
-            self._members = members
-            member.cluster_id, member.settings, member.labels, member.declared, member.routing_domain = before
-            raise
-        member._mesh = self
-
-    def _enter(self, change: Change, member: Member) -> None:
-        settings = member.settings
-        change.core.join(
-            member.cluster_id,
-            member.name,
-            enable_ipv6=settings.enable_ipv6,
-            service_topology=settings.service_topology,
-        )
-        self._set_ranges(change, member)
-        self._set_hearing(change, around=member.name)
-        change.send_all(member)
-        change.plan_imports()
 
     def leave(self, name: str) -> Member:
         """
@@ -235,47 +194,15 @@ class Mesh:
         """
         with self._lock:
             member = self._member(name)
-            members = self._members
-            self._members = {each: found for each, found in members.items() if each != name}
-            try:
-                self._change(lambda change: self._exit(change, member), hearing=True)
-            except BaseException:
-                self._members = members
-                raise
+            self._change(lambda change: membership.leave(change, member))
             member._mesh = None
             return member
-
-    def _exit(self, change: Change, member: Member) -> None:
-        change.take_back(member)
-        change.core.leave(member.cluster_id)
-        self._set_ranges(change, None)
-        change.plan_imports()
 
     def _member(self, name: str) -> Member:
         member = self._members.get(name)
         if member is None:
             raise NotFoundError("member", name, self._members)
         return member
-
-    def _set_ranges(self, change: Change, joined: Member | None) -> None:
-        """Defaults are carved around what all declare, so that they may move when members come and go."""
-        for name, ranges in carve(self._members.values(), joined).items():
-            member = self._members[name]
-            if ranges != member.ranges or member is joined:
-                change.set_ranges(member, ranges)
-
-    def _set_hearing(self, change: Change, around: str) -> None:
-        """Tell the core whom a member hears, and those whom it is linked with."""
-        numbers = {each.name: each.cluster_id for each in self._members.values() if not each.failed}
-        everybody = sorted(numbers.values()) if self.topology.kind == "full" else None
-        for name, member in self._members.items():
-            if name != around and not self.topology.linked(name, around):
-                continue
-            if member.failed:
-                heard: list[int] = []
-            else:
-                heard = everybody if everybody is not None else self.topology.heard(name, numbers)
-            change.core.hear(member.cluster_id, heard)
 
     # Changes
 
@@ -285,15 +212,12 @@ class Mesh:
 
         Raises:
             NotFoundError: A member isn't there any more; nothing is applied.
+            StaleChangeError: An object is not any more what its change was made from; nothing is applied.
         """
 
         def carry_out(change: Change) -> None:
             for each in changes:
-                member = self._member(each.member)
-                if each.new is not None:
-                    change.update(member, each.new)
-                elif each.old is not None:
-                    change.delete(member, [each.old])
+                change.carry_out(self._member(each.member), each)
 
         return self._change(carry_out)
 
@@ -344,56 +268,54 @@ class Mesh:
         )
         return self._change(lambda change: bulk.load(change, services, columns))
 
-    def _by_id(self) -> dict[int, Member]:
-        return {member.cluster_id: member for member in self._members.values()}
-
-    def _change(self, carry_out: Callable[[Change], None], *, hearing: bool = False) -> Delta:
-        """One transaction: all of it, or nothing. `hearing` tells that members come or go."""
+    def _change(self, carry_out: Callable[[Change], None]) -> Delta:
+        """One transaction: all of it, or nothing."""
         with self._lock:
-            kept = self._allocations.copy()
-            flags = {name: each.failed for name, each in self._members.items()}
             change = Change(
                 core=self._core.begin(),
                 snapshot=self._viewpoint.snapshot,
-                allocations=self._allocations,
+                allocations=self._allocations.copy(),
                 members=self._members,
-                linked=self._hears,
-                exporters=self._exporters,
+                topology=self.topology,
+                exporters=self._viewpoint.exporters.copy(),
             )
             try:
                 carry_out(change)
-                for name, failed in flags.items():
-                    if name in self._members and self._members[name].failed != failed:
-                        hearing = True
-                        self._set_hearing(change, around=name)
-                        change.plan_imports()
                 change.finish()
                 delta = change.core.commit()
             except BaseException:
                 change.drop()
-                self._allocations = kept
                 raise
-            return self._publish(delta, hearing=hearing)
+            return self._publish(delta, change)
 
-    def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
+    def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
-        names = {**self._viewpoint.names, **{each.cluster_id: each.name for each in self._members.values()}}
-        self._viewpoint = Viewpoint(
-            self._core.snapshot(),
-            MappingProxyType({each.cluster_id: each.name for each in self._members.values()}),
-            frozenset(each.cluster_id for each in self._members.values() if each.failed),
-        )
-        entries = delta.services
-        named = {
-            viewers: tuple(names[number] for number in viewers) for viewers in {each[2] for each in entries}
+        self._members, self._allocations = change.members, change.allocations
+        members, last = self._members, self._viewpoint
+        views = {
+            name: MemberView.of(member) if name in change.written else last.members[name]
+            for name, member in members.items()
         }
+        names = {**last.names, **{each.cluster_id: each.name for each in members.values()}}
+        entries = delta.services
+        named = {viewers: tuple(names[number] for number in viewers) for _, _, viewers in entries}
         changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
-        self._report.stale(changed, everything=hearing)
+        report = self._report
+        self._viewpoint = attrs.evolve(
+            last,
+            snapshot=self._core.snapshot(),
+            members=views,
+            names={each.cluster_id: each.name for each in views.values()},
+            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
+            exporters=change.exporters,
+            touched=last.touched.with_more(
+                delta.new,
+                ((each.namespace, each.name) for each in changed),
+                everything=change.heard_anew,
+                known=None if report is None else report.view.snapshot.generation,
+            ),
+        )
         return Delta(delta.old, delta.new, changed)
-
-    def _hears(self, viewer_name: str, publisher: str) -> bool:
-        members = (self._members[viewer_name], self._members[publisher])
-        return self.topology.linked(viewer_name, publisher) and not any(each.failed for each in members)
 
     # Questions
 
@@ -405,8 +327,7 @@ class Mesh:
     @property
     def allocations(self) -> Allocations:
         """A copy of the history of what was given out, to save or to make another mesh with."""
-        with self._lock:
-            return self._allocations.copy()
+        return self._allocations.copy()
 
     def viewpoint(self) -> Viewpoint:
         """The newest state. It never changes, whatever happens to the mesh."""
@@ -433,8 +354,60 @@ class Mesh:
             NotFoundError: There is no such member.
         """
         view = self._viewpoint
-        number, _ = _viewer(view.names, viewer)
+        number, _ = cluster_and_node(view.names, viewer)
         return tuple(view.snapshot.services(number))
+
+    def tables(self, seen_from: str) -> Tables:
+        """
+        What the viewer decides with at the newest state: `"east"`, or `"east/node-1"` where nodes differ.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+        view = self._viewpoint
+        number, node = cluster_and_node(view.names, seen_from)
+        return self._tables.get(view, number, node)
+
+    def datapath(
+        self,
+        cluster: str,
+        node: str | None = None,
+        *,
+        tcp_connections: int = DEFAULT_TCP_CONNECTIONS,
+        other_connections: int = DEFAULT_OTHER_CONNECTIONS,
+        affinities: int = DEFAULT_AFFINITIES,
+        shards: int = 1,
+    ) -> Datapath:
+        """
+        A data path of a member, or of one of its nodes where nodes differ: services, connections and
+        translation for columns of packets. It takes the newest state of the mesh at the start of each call.
+
+        Args:
+            tcp_connections: How many entries of TCP connections it holds; the default is Cilium's.
+            other_connections: The same for all other protocols.
+            affinities: How many clients' backends it remembers for services with session affinity.
+            shards: How many threads share the work, each with its part of the entries; what one packet gets
+                is the same for any number, as long as nothing has to be evicted.
+
+        Raises:
+            NotFoundError: There is no such member.
+            TypeError, ValueError: A bound is no whole number from 1.
+        """
+        bounds = (tcp_connections, other_connections, affinities)
+        return self._datapaths.make(self, cluster, node, bounds, shards)
+
+    def process(self, packets: Packets) -> Decisions:
+        """
+        Take packets through both ends: out through the data path of the source's cluster, then in through
+        that of the destination's. Who is where is told by the pod and node ranges of the members.
+
+        The mesh keeps one data path for each member, which remember connections from call to call.
+
+        Raises:
+            TypeError: They are no `Packets`.
+            ValueError: Time runs backwards; nothing was done then.
+        """
+        return self._datapaths.process(self, packets)
 
     def resolve(self, name: str, *, seen_from: str, type: str = "A") -> DnsAnswer:  # noqa: A002 (as DNS calls it)
         """
@@ -448,15 +421,15 @@ class Mesh:
             NotFoundError: There is no such member.
             ValueError: The type is none of the three.
         """
-        with self._lock:
-            number, _ = viewer(self._viewpoint.names, seen_from)
-            return resolve(View(self, self._by_id()[number]), name, type)
+        view = self._viewpoint
+        number, _ = cluster_and_node(view.names, seen_from)
+        return resolve(View(view, view.member(number)), name, type)
 
     def fork(self) -> Mesh:
         """
         A mesh of the same state, to be changed separately: for asking what would happen.
 
-        Costs nothing that grows with the objects; the first change of a member copies that member.
+        Costs nothing that grows with the objects, and a change of it what is changed.
         """
         with self._lock:
             other = Mesh.__new__(Mesh)
@@ -467,16 +440,17 @@ class Mesh:
             other._core = self._core.fork()
             other._allocations = self._allocations.copy()
             other._members = {name: member._forked(other) for name, member in self._members.items()}
-            other._exporters = dict(self._exporters)
-            other._read_findings = self._read_findings
-            other._report = self._report.copy()
+            other._report = self._report
+            other._tables = TableKeeper()
+            other._datapaths = Datapaths()
             other._viewpoint = self._viewpoint
             return other
 
     def compare(self, other: Mesh) -> Comparison:
         """
         What is different in another state of the mesh, mostly a fork of this one: for each viewer and
-        service the backends in and out and the share of new connections that each cluster gets.
+        service the backends in and out, the share of new connections that each cluster gets, and the part of
+        the Maglev table that moves.
 
         Raises:
             ValueError: The other is in another mode.
@@ -490,39 +464,30 @@ class Mesh:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that is worth telling, the worst first. Worked out when asked for, and only what changed."""
-        with self._lock:
-            return self._report.findings(self)
+        # The last report first: its state is then not newer than the one that is asked about.
+        last = self._report
+        report = report_of(self._viewpoint, last)
+        self._report = report
+        return report.findings
 
     # For what belongs to the mesh
 
     def declared_service(self, member: str, namespace: str, name: str) -> Service | None:
         """The Service as the member's manifests have it."""
-        found = self._member(member)._store.resources.get(("Service", namespace, name))
+        found = self._seen(member)._store.resources.get(("Service", namespace, name))
         return found if isinstance(found, Service) else None
 
     def namespace_global(self, member: str, namespace: str) -> bool:
         """Whether the member publishes what is in the namespace."""
-        return namespace_global(self._member(member), namespace)
+        return namespace_global(self._seen(member), namespace)
+
+    def _seen(self, member: str) -> MemberView:
+        members = self._viewpoint.members
+        if member not in members:
+            raise NotFoundError("member", member, members)
+        return members[member]
 
     def _set_read_findings(self, found: Iterable[Finding]) -> None:
         """What was found where the mesh was read from; in the place of what was found before."""
         with self._lock:
-            self._read_findings = tuple(dict.fromkeys(found))
-            self._report.forget()
-
-    def _member_findings(self, member: Member) -> tuple[Finding, ...]:
-        with self._lock:
-            return member_findings(self, member)
-
-    def _records(self, member: Member, kind: str | None) -> tuple[Record, ...]:
-        with self._lock:
-            return records_of(self._viewpoint.snapshot, member, kind)
-
-
-_viewer = viewer
-
-
-def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(cidrs, str):
-        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
-    return tuple(cidrs)
+            self._viewpoint = attrs.evolve(self._viewpoint, read_findings=tuple(dict.fromkeys(found)))

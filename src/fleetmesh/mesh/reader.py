@@ -15,7 +15,9 @@ import attrs
 from fleetmesh.resources.files import SUFFIXES
 from fleetmesh.resources.manifests import Manifests, read_manifests
 
-Stamp: TypeAlias = tuple[int, int, int]  # inode, size, time of the last change in ns
+Stamp: TypeAlias = tuple[
+    int, int, int, int
+]  # inode, size, times of change of the content and of the inode in ns
 
 
 @attrs.frozen
@@ -76,7 +78,7 @@ def stamp_of(path: Path) -> Stamp | None:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _walk(folder: Path, outer: frozenset[str]) -> Iterator[Path]:

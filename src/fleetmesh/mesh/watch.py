@@ -7,26 +7,29 @@ Nothing here waits or runs by itself: whoever follows calls `poll` as often as i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from fleetmesh.errors import SelfManagedMeshError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.compare import Comparison
 from fleetmesh.mesh.directory import (
     SOURCE,
     ClusterContent,
+    Found,
     Layout,
     admit,
     build,
-    fill,
-    member_of,
+    empty_mesh,
+    missing,
     read_cluster,
     read_layout,
 )
 from fleetmesh.mesh.fleetfile import FLEET_FILE
+from fleetmesh.mesh.limits import check_self_managed
 from fleetmesh.mesh.reader import Reader, Stamp, files_of, stamp_of
 from fleetmesh.resources.manifests import Manifests
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.mesh import Mesh, Mode
     from fleetmesh.resources.model import Resource
+
+_KEPT = "what it gave last is in force"
 
 
 @attrs.frozen
@@ -44,12 +49,16 @@ class Update:
     Attributes:
         files: Those that came, changed or went, sorted.
         comparison: What it moved: the mesh before against the mesh now.
+        joined: Members that came, or came back otherwise, and with which cluster id.
+        left: Members that went.
         new_findings: What is to be said now and wasn't before.
         settled: What isn't to be said any more.
     """
 
     files: tuple[str, ...]
     comparison: Comparison
+    joined: Mapping[str, int]
+    left: tuple[str, ...]
     new_findings: tuple[Finding, ...]
     settled: tuple[Finding, ...]
 
@@ -83,8 +92,10 @@ class DirectoryWatcher:
         """
         Look at the files and apply what is different; `None` if nothing is.
 
-        A folder or file that a cluster is made of and that is gone, a file that changes while it is read, and
-        one that can't be understood leave in force what they gave before; a finding says so.
+        What can't be taken over leaves in force what was there before, and a finding says so: a folder or
+        file that is gone, a file that changes while it is read or can't be understood, a `fleet.yaml` in
+        which anything can't be understood, an entry that the mesh refuses, and manifests which tell that a
+        cluster now runs a mesh of its own.
         """
         stamps = self._look()
         if stamps == self._stamps and not self._unstable:
@@ -98,13 +109,17 @@ class DirectoryWatcher:
             | self._unstable
         )
         before, said = self._mesh.fork(), self._mesh.findings
+        members = {name: member.cluster_id for name, member in self._mesh.members.items()}
         self._stamps = stamps
         self._apply()
         self._unstable = self._take_unstable()
         now = self._mesh.findings
+        present = {name: member.cluster_id for name, member in self._mesh.members.items()}
         return Update(
             tuple(str(path) for path in files),
             before.compare(self._mesh) if before.mode == self._mesh.mode else Comparison(),
+            {name: number for name, number in present.items() if members.get(name) != number},
+            tuple(name for name in members if name not in present),
             tuple(each for each in now if each not in said),
             tuple(each for each in said if each not in now),
         )
@@ -120,7 +135,7 @@ class DirectoryWatcher:
             except OSError:
                 files = []  # a folder that goes while it is listed is seen as gone, now or at the next look
             found.update((file, stamp_of(file)) for file in files)
-            found.setdefault(root, None if not root.is_dir() else (0, 0, 0))
+            found.setdefault(root, None if not root.is_dir() else (0, 0, 0, 0))
             if root.is_file():
                 found[root] = stamp_of(root)
         return found
@@ -130,77 +145,146 @@ class DirectoryWatcher:
         return found
 
     def _apply(self) -> None:
-        found: list[Finding] = []
-        layout = self._new_layout(found)
-        if layout is not None and _head(layout) != _head(self._layout):
-            self._layout = layout
-            self._mesh = build(layout, self._reader, self.mode)
-            return
-        if layout is not None:
-            found.extend(layout.findings)
-            found.extend(self._members(self._layout, layout))
-            self._layout = layout
-        for content in self._layout.clusters:
-            member = member_of(self._mesh, content)
-            if member is not None:
-                found.extend(self._refresh(member, content))
-        self._mesh._set_read_findings(found)
+        layout, said = self._in_force()
+        had = dict(self._mesh.members)
+        if _head(layout) != _head(self._layout):
+            self._mesh = empty_mesh(layout, self.mode)
+        clusters, joined, refused = self._settle(layout.clusters, had)
+        said.extend(refused)
+        for content in joined:
+            member = self._mesh.members[content.entry.name]
+            found = read_cluster(content, self._reader)
+            said.extend(self._refresh(member, content, found, had.get(member.name, member)))
+        self._layout = attrs.evolve(layout, clusters=clusters)
+        self._mesh._set_read_findings(said)
 
-    def _new_layout(self, found: list[Finding]) -> Layout | None:
-        """The layout as it is now; `None` where the last one stays in force."""
+    def _in_force(self) -> tuple[Layout, list[Finding]]:
+        """The layout as it is now, or the last one where that can't be understood."""
+        last = self._layout
         try:
-            layout = read_layout(self.path, self._reader)
+            layout = read_layout(self.path, self._reader, last)
+        except FileNotFoundError:
+            return last, [*last.findings, missing(self.path, f"it is gone; {_KEPT}")]
         except OSError as error:
-            found.extend(self._layout.findings)
-            found.append(_missing(self.path, str(error)))
-            return None
-        if not layout.file.readable:
-            found.extend(layout.findings)
-            return None
-        if not layout.from_file and self._layout.from_file:
-            found.extend(self._layout.findings)
-            found.append(_missing(self.path / FLEET_FILE, "it is gone; what it said last is in force"))
-            return None
-        if not layout.from_file and self._layout.from_folders:
-            # A cluster's folder that is gone, or holds nothing that runs any more, doesn't make it leave.
-            present = {content.entry.name for content in layout.clusters} if layout.from_folders else set()
-            if any(content.entry.name not in present for content in self._layout.clusters):
-                found.extend(self._layout.findings)
-                return None
-        return layout
+            why = (error.strerror or str(error)).lower()
+            place = Path(error.filename or self.path)
+            return last, [*last.findings, missing(place, f"it can't be read: {why}; {_KEPT}")]
+        if last.from_file and not layout.from_file:
+            return last, [*last.findings, missing(self.path / FLEET_FILE, f"it is gone; {_KEPT}")]
+        if layout.file.problems and not last.file.problems:
+            return last, [*last.findings, *layout.file.findings(refused=True)]
+        return layout, list(layout.findings)
 
-    def _members(self, old: Layout, new: Layout) -> Iterator[Finding]:
-        """Let clusters join and leave as the layout says."""
-        entries = {content.entry.name: content for content in new.clusters}
-        for content in old.clusters:
-            known = entries.get(content.entry.name)
-            same = known is not None and _joining(known) == _joining(content)
-            if not same and member_of(self._mesh, content) is not None:
-                self._mesh.leave(content.entry.name)
-        for content in new.clusters:
-            if member_of(self._mesh, content) is None:
-                yield from admit(self._mesh, content)
+    def _settle(
+        self, wanted: Sequence[ClusterContent], had: Mapping[str, Member]
+    ) -> tuple[tuple[ClusterContent, ...], list[ClusterContent], list[Finding]]:
+        """
+        Let clusters join and leave as the layout says. A member whose new entry the mesh refuses stays as
+        it was.
 
-    def _refresh(self, member: Member, content: ClusterContent) -> Iterator[Finding]:
-        """Bring a member to what its files say, as far as they can be read."""
-        lost = [path for path in content.paths if not path.exists()]
-        manifests = read_cluster(content, self._reader)
+        Returns:
+            The clusters as they are meant to be now, those of them that are members, and what was refused.
+        """
+        before: dict[str, ClusterContent] = {}
+        for content in self._layout.clusters:
+            before.setdefault(str(content.entry.name), content)
+        now, kept = list(wanted), dict[int, Finding]()
+        while True:
+            # Tried on a copy: who stays as it was may be in the way of another.
+            _, refused = self._join_and_leave(self._mesh.fork(), before, now, had)
+            names = [str(content.entry.name) for content in wanted]
+            again = {
+                index: said
+                for index, said in refused.items()
+                if names[index] in had and names.index(names[index]) == index and index not in kept
+            }
+            if not again:
+                break
+            kept.update(again)
+            for index in again:
+                now[index] = before[names[index]]
+        joined, refused = self._join_and_leave(self._mesh, before, now, had)
+        for index, said in kept.items():
+            refused.setdefault(index, attrs.evolve(said, message=f"{said.message}; {_KEPT}"))
+        return tuple(now), joined, list(refused.values())
+
+    def _join_and_leave(
+        self,
+        mesh: Mesh,
+        before: Mapping[str, ClusterContent],
+        now: Sequence[ClusterContent],
+        had: Mapping[str, Member],
+    ) -> tuple[list[ClusterContent], dict[int, Finding]]:
+        """Change who is in a mesh; the result is who is, and by number which clusters it refuses, and why."""
+        wanted: dict[str, ClusterContent] = {}
+        for content in now:
+            wanted.setdefault(str(content.entry.name), content)
+        for name, content in before.items():
+            same = name in wanted and _joining(wanted[name]) == _joining(content)
+            if not same and name in mesh.members:
+                mesh.leave(name)
+        joined: dict[str, ClusterContent] = {}
+        refused = {}
+        for index, content in enumerate(now):
+            name = str(content.entry.name)
+            member = mesh.members.get(name)
+            said = None
+            if member is None or member.cluster_id != content.entry.cluster_id or name in joined:
+                # What a member's files say now is judged when it is brought up to date.
+                news = () if name in had else read_cluster(content, self._reader).manifests.resources
+                said = admit(mesh, content, news)
+            if said is None:
+                joined[name] = content
+            else:
+                refused[index] = said
+        return list(joined.values()), refused
+
+    def _refresh(
+        self, member: Member, content: ClusterContent, found: Found, had: Member
+    ) -> Iterator[Finding]:
+        """
+        Bring a member to what its files say, as far as they can be read.
+
+        Args:
+            had: The member as it was before, which has what is kept.
+        """
+        manifests = found.manifests
+        try:
+            check_self_managed(member.name, manifests.resources)
+        except SelfManagedMeshError as error:
+            where = content.entry.origin
+            message = f"its change is refused: {error}; {_KEPT}"
+            yield finding("self-managed-mesh", f"Cluster {member.name}", message, where=where)
+            if member is not had:
+                member.replace(_given(had), source=SOURCE)
+            return
         unstable = self._reader.unstable & {file for path in content.paths for file in _files(path)}
-        for path in sorted(lost):
-            yield _missing(path, "it is gone; what it gave last is in force")
         for file in sorted(unstable):
             yield finding(
                 "source-unstable", str(file), "it changed while it was read; what it gave before is in force"
             )
-        broken = {problem.file for problem in manifests.problems} | {str(file) for file in unstable}
+        doubtful = {str(file) for file in unstable}
         given = tuple(
-            each
-            for each in manifests.resources
-            if each.origin is None or each.origin.file not in {str(file) for file in unstable}
+            each for each in manifests.resources if each.origin is None or each.origin.file not in doubtful
         )
-        kept = _kept(member, {each.key for each in given}, broken, lost)
-        problems = tuple(each for each in manifests.problems if Path(each.file) not in lost)
-        yield from fill(member, Manifests((*given, *kept), problems, manifests.findings))
+        broken = {problem.file for problem in manifests.problems} | doubtful
+        lost = (*found.missing, *found.absent)
+        kept = tuple(_kept(had, {each.key for each in given}, broken, lost))
+        for path in sorted(lost):
+            if any(_is_from(each, path) for each in kept):
+                why = "it is gone" if path in found.absent or not path.exists() else found.missing[path]
+                yield missing(path, f"{why}; {_KEPT}")
+            elif path in found.missing:
+                yield missing(path, found.missing[path])
+        whole = Manifests((*given, *kept), manifests.problems, manifests.findings)
+        # What can't be read now is given as it was, so that what is lacking is gone from a file that can be.
+        member.replace(whole, source=SOURCE, remove=True)
+
+
+def _given(member: Member) -> Iterator[Resource]:
+    """What the directory gave a member before."""
+    for key in member._store.sources.get(SOURCE, ()):
+        yield member._store.resources[key]
 
 
 def _kept(
@@ -208,17 +292,24 @@ def _kept(
 ) -> Iterator[Resource]:
     """What the directory gave before from files that can't be read now."""
     present, unread, gone = set(given), set(broken), tuple(lost)
-    for key in member._store.sources.get(SOURCE, ()):
-        resource = member._store.resources[key]
+    for resource in _given(member):
         if resource.origin is None or resource.key in present:
             continue
-        file = Path(resource.origin.file)
-        if str(file) in unread or any(file == path or path in file.parents for path in gone):
+        if resource.origin.file in unread or any(_is_from(resource, path) for path in gone):
             yield resource
 
 
+def _is_from(resource: Resource, path: Path) -> bool:
+    """Whether a resource was read from a file, or one in a folder."""
+    file = None if resource.origin is None else Path(resource.origin.file)
+    return file is not None and (file == path or path in file.parents)
+
+
 def _files(path: Path) -> Iterator[Path]:
-    return files_of(path) if path.exists() else iter(())
+    try:
+        yield from files_of(path) if path.exists() else ()
+    except OSError:
+        return  # what can't be listed has been told
 
 
 def _head(layout: Layout) -> tuple[object, ...]:
@@ -228,7 +319,3 @@ def _head(layout: Layout) -> tuple[object, ...]:
 
 def _joining(content: ClusterContent) -> object:
     return attrs.evolve(content.entry, manifests=None, origin=None)
-
-
-def _missing(path: Path, why: str) -> Finding:
-    return finding("source-missing", str(path), why)

@@ -134,14 +134,19 @@ def resolve(view: DnsView, name: str, type: str = "A") -> DnsAnswer:  # noqa: A0
             if plain in {zone, f"svc.{zone}"}:
                 return DnsAnswer(plain, kind, (), "NOERROR", f"{plain} is a zone and has no {kind} records")
             return DnsAnswer(plain, kind, (), "NXDOMAIN", f"only names under svc.{zone} are answered")
-    return DnsAnswer(plain, kind, (), "REFUSED", _outside(plain, absolute=asked.endswith(".")))
+    return DnsAnswer(plain, kind, (), "REFUSED", _outside(view, plain, absolute=asked.endswith(".")))
 
 
-def _outside(name: str, *, absolute: bool) -> str:
+def _outside(view: DnsView, name: str, *, absolute: bool) -> str:
+    """A short name is told from a name of the world by the namespaces that there are."""
     labels = name.removesuffix(".svc").split(".")
-    if absolute or len(labels) > 2 or not all(labels):
+    short = len(labels) == 1 or (
+        len(labels) == 2 and (name.endswith(".svc") or view.has_namespace(labels[1]))
+    )
+    if absolute or not short or not all(labels):
         return (
-            f"{name or '.'} is outside of {CLUSTER_ZONE} and {CLUSTERSET_ZONE}: an upstream server answers it"
+            f"{name or '.'} is outside of {CLUSTER_ZONE} and {CLUSTERSET_ZONE}: the mesh doesn't answer it, "
+            "an upstream server does"
         )
     full = f"{labels[0]}.{labels[1] if len(labels) > 1 else 'NAMESPACE'}.svc.{CLUSTER_ZONE}"
     return f"a short name depends on the namespace of the pod that asks; write {full}"
@@ -188,7 +193,8 @@ def _no_service(view: DnsView, question: _Question, own: str) -> str:
     else:
         reason = f"{view.cluster} has no Service {label}"
     if exporters:
-        reason += f"; {', '.join(exporters)} exports it, and it takes a Service of that name here to use it"
+        exports = "exports" if len(exporters) == 1 else "export"
+        reason += f"; {', '.join(exporters)} {exports} it, and it takes a Service of that name here to use it"
     return reason
 
 

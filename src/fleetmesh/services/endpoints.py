@@ -88,25 +88,39 @@ def derive_slices(
     """
     if not service.selector or service.type == "ExternalName":
         return ()
-    wanted = service.selector.items()
-    members = [
-        pod
-        for pod in pods
-        if pod.namespace == service.namespace
-        and pod.addresses
-        and pod.phase not in ("Succeeded", "Failed")
-        and wanted <= pod.labels.items()
-    ]
+    members = selected_pods(service, pods)
     slices = []
-    for family in service.ip_families or service_families(service) or ("IPv4", "IPv6"):
+    for family in _families(service):
         groups: dict[tuple[EndpointPort, ...], list[Endpoint]] = {}
         for pod in members:
             addresses = tuple(address for address in pod.addresses if _is_in(address, family))
             if addresses:
                 endpoint = _endpoint(service, pod, addresses, zone_of_node)
-                groups.setdefault(_ports(service, pod), []).append(endpoint)
+                groups.setdefault(endpoint_ports(service, pod), []).append(endpoint)
         slices += [_slice(service, family, ports, group) for ports, group in groups.items()]
     return tuple(sorted(slices, key=lambda each: each.name))
+
+
+def selected_pods(service: Service, pods: Iterable[Pod]) -> list[Pod]:
+    """Those of its namespace that its selector matches, but for those that have come to an end."""
+    wanted = (service.selector or {}).items()
+    return [
+        pod
+        for pod in pods
+        if pod.namespace == service.namespace
+        and pod.phase not in ("Succeeded", "Failed")
+        and wanted <= pod.labels.items()
+    ]
+
+
+def has_address(service: Service, pod: Pod) -> bool:
+    """Whether a pod has an address of one of the Service's families."""
+    return any(_is_in(address, family) for family in _families(service) for address in pod.addresses)
+
+
+def endpoint_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
+    """The service's ports as this pod has them; one whose name the pod doesn't have is left out."""
+    return tuple(_resolved(service.ports, pod.template.ports))
 
 
 def mirror_endpoints(endpoints: Endpoints, service: Service | None) -> tuple[EndpointSlice, ...]:
@@ -185,9 +199,8 @@ def _endpoint(
     )
 
 
-def _ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
-    """The service's ports as this pod has them; one whose name the pod doesn't have is left out."""
-    return tuple(_resolved(service.ports, pod.template.ports))
+def _families(service: Service) -> tuple[Family, ...]:
+    return service.ip_families or service_families(service) or ("IPv4", "IPv6")
 
 
 def _resolved(

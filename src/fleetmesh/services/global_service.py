@@ -267,7 +267,7 @@ class GlobalService:
         for member in self._members(clusters):
             old = self._source.declared_service(member, self.namespace, self.name)
             if old is None:
-                raise NotFoundError(f"Service in {member!r}", f"{self.namespace}/{self.name}", ())
+                raise NotFoundError("Service", f"{self.namespace}/{self.name}", (), place=member)
             new = attrs.evolve(old, annotations=MappingProxyType({**old.annotations, **needed(old)}))
             if new != old:
                 changes.append(ResourceChange(member, old, new))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from fleetmesh.findings import Finding
 from fleetmesh.services.mismatches import (
     external_name_global,
+    namespace_not_global,
     one_sided_global,
     port_name_unmatched,
     service_without_match,
@@ -44,6 +45,7 @@ RULES: tuple[Callable[[ServiceFacts], Iterable[Finding]], ...] = (
     zone_hints_defeated,
     unresolvable_name,
     one_sided_global,
+    namespace_not_global,
 )
 """Each gives the findings of its kind about one service. A new rule is added here."""
 
