@@ -27,9 +27,9 @@ std::shared_ptr<Mesh> build() {
   auto mesh = std::make_shared<Mesh>(false, ClusterId{255});
   Transaction change(mesh);
   std::vector<BulkRow> rows;
-  for (const ClusterId id : {1, 2}) change.join(id, "c" + std::to_string(id), true, false);
-  for (const ClusterId id : {1, 2}) change.hear(id, {1, 2});
-  for (const ClusterId id : {1, 2}) {
+  for (const auto id : std::vector<ClusterId>{1, 2}) change.join(id, "c" + std::to_string(id), true, false);
+  for (const auto id : std::vector<ClusterId>{1, 2}) change.hear(id, {1, 2});
+  for (const auto id : std::vector<ClusterId>{1, 2}) {
     for (std::uint32_t s = 0; s < kServices; ++s) {
       auto spec = std::make_shared<ServiceSpec>();
       spec->is_global = true;

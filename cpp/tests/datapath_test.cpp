@@ -45,7 +45,7 @@ struct Decision {
 class DatapathTest : public ::testing::Test {
  protected:
   DatapathTest() : fleet({1, 2}) {
-    for (const ClusterId id : {ClusterId{1}, ClusterId{2}}) {
+    for (const ClusterId id : testing::ids({1, 2})) {
       fleet.set_service(id, "echo", fleet.spec("10.100.0.1"));
       fleet.set_slice(id, "echo", {"10." + std::to_string(id) + ".0.1"});
     }

@@ -10,6 +10,7 @@ import typing
 
 __all__: list[str] = [
     "Core",
+    "Datapath",
     "Delta",
     "Selection",
     "ServiceSpec",
@@ -21,6 +22,7 @@ __all__: list[str] = [
     "maglev_sizes",
     "maglev_table",
     "maglev_text",
+    "process_chain",
     "source_digest",
     "tables",
 ]
@@ -224,6 +226,63 @@ class Tables:
     @property
     def generation(self) -> int: ...
 
+class Datapath:
+    """
+    Services, connections and translation over columns of packets, for one viewer.
+    """
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        tcp_connections: typing.SupportsInt | typing.SupportsIndex,
+        other_connections: typing.SupportsInt | typing.SupportsIndex,
+        affinities: typing.SupportsInt | typing.SupportsIndex,
+        shards: typing.SupportsInt | typing.SupportsIndex,
+        secret: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def adopt(self, tables: Tables) -> None:
+        """
+        Take a newer state of the same viewer.
+        """
+    def backend(self, id: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (cluster id, address, port, protocol, state, weight), or None.
+        """
+    def connections(self) -> tuple[int, int, int]:
+        """
+        (tcp, other, evicted).
+        """
+    def counters(self) -> list[tuple[str, str, int, int, int]]:
+        """
+        (namespace, name, cluster id or 0, packets, connections) each.
+        """
+    def frontend(self, number: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (namespace, name, type, internal, address, port, protocol, port name), or None.
+        """
+    def locate(
+        self,
+        prefixes: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> None:
+        """
+        Where clusters are: (address, prefix length, cluster id) each.
+        """
+    def process(
+        self,
+        source: numpy.ndarray,
+        destination: numpy.ndarray,
+        source_port: numpy.typing.NDArray[numpy.uint16],
+        destination_port: numpy.typing.NDArray[numpy.uint16],
+        protocol: numpy.typing.NDArray[numpy.uint8],
+        tcp_flags: numpy.typing.NDArray[numpy.uint8],
+        time: numpy.typing.NDArray[numpy.uint64],
+    ) -> tuple:
+        """
+        The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
+        """
+
 class Delta:
     """
     What one transaction changed.
@@ -386,6 +445,23 @@ def maglev_text(
 ) -> str:
     """
     The text by which Cilium sorts and hashes a backend; ValueError if it can't be one.
+    """
+
+def process_chain(
+    paths: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, Datapath]],
+    prefixes: collections.abc.Sequence[
+        tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    source: numpy.ndarray,
+    destination: numpy.ndarray,
+    source_port: numpy.typing.NDArray[numpy.uint16],
+    destination_port: numpy.typing.NDArray[numpy.uint16],
+    protocol: numpy.typing.NDArray[numpy.uint8],
+    tcp_flags: numpy.typing.NDArray[numpy.uint8],
+    time: numpy.typing.NDArray[numpy.uint64],
+) -> tuple:
+    """
+    Each packet through the data path of its source's cluster, then through that of its destination's.
     """
 
 def tables(
