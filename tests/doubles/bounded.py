@@ -30,7 +30,7 @@ class Held(Generic[V]):
 
 class Bounded(Generic[K, V]):
     """
-    When full, each that is not over and was used is spared once and is the newest then; the oldest other goes.
+    When full, the oldest goes; but one that is not over and was used is spared once, and is the newest then.
     """
 
     def __init__(self, capacity: int) -> None:

@@ -142,7 +142,9 @@ class Datapath:
         self.view = view
         self.counters: Counter[tuple[ServiceName, str | None, str]] = Counter()
         self._connections: dict[tuple[bool, int], Bounded[object, Entry]] = {
-            (is_tcp, version): Bounded(tcp if is_tcp else other) for is_tcp in (True, False) for version in (4, 6)
+            (is_tcp, version): Bounded(tcp if is_tcp else other)
+            for is_tcp in (True, False)
+            for version in (4, 6)
         }
         self._affinity: dict[int, Bounded[tuple[Address, FrontendKey], tuple[int, Place]]] = {
             version: Bounded(affinities) for version in (4, 6)

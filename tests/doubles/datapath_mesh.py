@@ -4,6 +4,7 @@ What the double of the data path is told about a mesh, and how its decisions are
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -65,8 +66,6 @@ def _table(seen: Seen, size: int, seed: str) -> Sequence[int]:
 
 @cache
 def _filled(used: tuple[tuple[str, int, Any, int], ...], size: int, seed: str) -> Sequence[int]:
-    import base64
-
     if not used:
         return ()
     texts = [fm.maglev.Candidate(1, *each).text for each in used]
@@ -186,7 +185,12 @@ def counted(path: double.Datapath) -> list[tuple[Any, ...]]:
     rows = {key[:2] for key in path.counters}
     return sorted(
         (
-            (*name, cluster, path.counters[name, cluster, "packets"], path.counters[name, cluster, "connections"])
+            (
+                *name,
+                cluster,
+                path.counters[name, cluster, "packets"],
+                path.counters[name, cluster, "connections"],
+            )
             for name, cluster in rows
         ),
         key=lambda row: (row[0], row[1], row[2] or ""),

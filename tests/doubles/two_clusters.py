@@ -51,8 +51,8 @@ def pod(cluster: str, number: int, *, v6: bool = False) -> str:
 
 def service(cluster: str, name: str, *, affinity: int = 0) -> Service:
     """
-    All are global and have three ports, in both families; `web` has a second address, and `scoped` one address
-    that means another thing within the cluster.
+    All are global and have three ports, in both families; `web` has a second address, and `scoped` one that
+    means another thing within the cluster.
     """
     own = tuple(vip(cluster, name, v6=v6) for v6 in (False, True))
     outside = tuple(vip(cluster, name, v6=v6, external=True) for v6 in (False, True))

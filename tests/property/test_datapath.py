@@ -78,7 +78,9 @@ changes = st.builds(
     states=st.tuples(*[st.sampled_from(["ready", "ready", "terminating", "gone"])] * 3),
 )
 rounds = st.lists(
-    st.tuples(st.lists(changes, max_size=3), st.lists(recipes, min_size=1, max_size=25)), min_size=1, max_size=6
+    st.tuples(st.lists(changes, max_size=3), st.lists(recipes, min_size=1, max_size=25)),
+    min_size=1,
+    max_size=6,
 )
 small = st.sampled_from([2, 3, 4, 5, 6, 7, 8])
 
@@ -199,7 +201,10 @@ def test_a_data_path_decides_as_its_double(
 @settings(max_examples=examples(40), deadline=None)
 @given(rounds, st.booleans(), st.tuples(small, small, small), st.integers(1, 5))
 def test_splitting_a_call_changes_nothing(
-    taken: Sequence[tuple[Sequence[Change], Sequence[Recipe]]], v6: bool, bounds: tuple[int, int, int], size: int
+    taken: Sequence[tuple[Sequence[Change], Sequence[Recipe]]],
+    v6: bool,
+    bounds: tuple[int, int, int],
+    size: int,
 ) -> None:
     mesh = first_mesh()
     tcp, other, affinities = bounds
@@ -245,7 +250,9 @@ def test_shards_decide_as_one_where_nothing_is_evicted(
         source.view = view_of(mesh, EAST)
         packets = [packet for packet, _ in kitchen.serve(recipe, source.process)]
 
-        check(packets, also.read(many.process(columns(packets))), meanings.read(one.process(columns(packets))))
+        check(
+            packets, also.read(many.process(columns(packets))), meanings.read(one.process(columns(packets)))
+        )
         assert many.connections == one.connections
         assert many.counters == one.counters
 
@@ -269,7 +276,9 @@ def test_a_mesh_takes_packets_through_both_ends_as_its_double(
             reader.catch_up()
         going = {name: path for name, path in slow.items() if not mesh.members[name].failed}
         served = list(
-            kitchen.serve(recipe, lambda packet, on=going: double.through_both_ends(on, everywhere(mesh), packet))
+            kitchen.serve(
+                recipe, lambda packet, on=going: double.through_both_ends(on, everywhere(mesh), packet)
+            )
         )
         packets = [packet for packet, _ in served]
 
