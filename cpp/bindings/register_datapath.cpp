@@ -1,5 +1,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -54,6 +55,8 @@ class Held {
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };
 
+using Decided = py::typing::Tuple<py::array, py::ellipsis>;
+
 struct Results {
   Column<std::uint8_t> verdict, egress, ingress, reason, state;
   py::array source, destination;
@@ -95,7 +98,7 @@ struct Results {
             proxy_port.mutable_data()};
   }
 
-  py::tuple tuple() const {
+  Decided tuple() const {
     return py::make_tuple(verdict, egress, ingress, reason, state, source, destination, source_port,
                           destination_port, backend, service, source_identity, destination_identity, proxy_port);
   }
@@ -145,7 +148,7 @@ struct Arguments {
 };
 
 template <class Run>
-py::tuple decide(const Arguments& arguments, Run run) {
+Decided decide(const Arguments& arguments, Run run) {
   const bool is_v6 = arguments.is_v6();
   Results results(arguments.source.shape(0), arguments.source);
   if (is_v6) {

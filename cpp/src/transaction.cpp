@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <tuple>
+
+#include "fleetmesh/merge.hpp"
 
 namespace fleetmesh {
 namespace {
@@ -230,16 +233,25 @@ void Transaction::claim(ClusterId member, ServiceId service, const ServiceSpec* 
   }
 }
 
+// Who is refused an address gives up the others that it claims, so that a contest reaches as far as claims
+// are linked.
 void Transaction::touch_claimants(const ClaimKey& key) {
-  ClaimKey from = key;
-  from.service = 0;
-  for (auto at = state_.claims.lower_bound(from); at; at.next()) {
-    ClaimKey same = at.key();
-    same.service = key.service;
-    if (same != key) break;
-    if (at.key().service != key.service) {
-      touch(at.key().service).own.add(key.member);
-      state_.services[at.key().service].version = ++shared().versions;
+  std::vector<ClaimKey> open{key};
+  std::set<ServiceId> seen{key.service};
+  while (!open.empty()) {
+    ClaimKey from = open.back();
+    open.pop_back();
+    from.service = 0;
+    for (auto at = state_.claims.lower_bound(from); at; at.next()) {
+      ClaimKey same = at.key();
+      same.service = 0;
+      if (same != from) break;
+      const ServiceId claimant = at.key().service;
+      if (!seen.insert(claimant).second) continue;
+      touch(claimant).own.add(key.member);
+      state_.services[claimant].version = ++shared().versions;
+      for (const auto& own : state_.spec(key.member, claimant)->frontends)
+        open.push_back({key.member, own.address, own.port, own.protocol, own.internal, 0});
     }
   }
 }
@@ -456,7 +468,11 @@ Delta Transaction::commit() {
     const MemberFacts* facts = state_.members.find(member);
     if (!facts) return;
     for (auto at = state_.offers.lower_bound({member, 0}); at && at.key().member == member; at.next()) {
-      if (!at.value().spec || !at.value().spec->node_matters(facts->service_topology)) continue;
+      const ServiceSpec* spec = at.value().spec;
+      // Of services that contest an address each node has the one that is exposed there.
+      if (!spec || (!spec->node_matters(facts->service_topology) &&
+                    !contested(state_, member, at.key().service, *spec)))
+        continue;
       touch(at.key().service).own.add(member);
       state_.services[at.key().service].version = ++shared().versions;
     }

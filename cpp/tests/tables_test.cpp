@@ -256,6 +256,47 @@ TEST(Tables, nodes_with_their_own_view_have_their_own_tables) {
   EXPECT_EQ(first(tables(fleet, 1), fleet, "cart"), first(node, fleet, "cart"));
 }
 
+TEST(Tables, a_node_that_comes_matters_to_who_shares_an_address_with_a_service_of_other_nodes) {
+  const Fleet fleet({1});
+  const auto join = [&](const std::string& node) {
+    Transaction change(fleet.mesh);
+    change.set_node(1, node, "");
+    change.commit();
+  };
+  join("n1");
+  auto older = fleet.spec("10.100.0.1");
+  older.exposed_on = {fleet.strings().id("n1")};
+  fleet.set_service(1, "older", older);
+  fleet.set_service(1, "cart", fleet.spec("10.100.0.1"));
+  const auto before = tables(fleet, 1);
+  EXPECT_FALSE(before->service(fleet.service("cart")));  // n1 has the other one there
+  join("n2");
+  const auto after = before->advance(fleet.mesh->state());
+  EXPECT_TRUE(after->service(fleet.service("cart")));
+  EXPECT_EQ(changed(*before, *after), (std::vector<ServiceId>{fleet.service("cart")}));
+}
+
+TEST(Tables, a_contest_reaches_services_that_share_no_address) {
+  const Fleet fleet({1});
+  auto both = fleet.spec("10.100.0.2");
+  both.frontends.push_back(fleet.spec("10.100.0.1").frontends.front());
+  fleet.set_service(1, "first", fleet.spec("10.100.0.2"));
+  fleet.set_service(1, "both", both);  // refused as a whole, so that the third is not
+  fleet.set_service(1, "third", fleet.spec("10.100.0.1"));
+  const auto before = tables(fleet, 1);
+  EXPECT_FALSE(before->service(fleet.service("both")));
+  EXPECT_TRUE(before->service(fleet.service("third")));
+
+  Transaction change(fleet.mesh);
+  change.remove_service(1, "shop", "first");
+  const auto delta = change.commit();
+  const auto after = before->advance(delta.after);
+  EXPECT_TRUE(after->service(fleet.service("both")));
+  EXPECT_FALSE(after->service(fleet.service("third")));
+  EXPECT_EQ(changed(*before, *after).size(), 3U);
+  EXPECT_EQ(delta.touched.size(), 3U);
+}
+
 TEST(Tables, size_and_seed_make_other_tables) {
   const Fleet fleet = shop();
   TableOptions small;

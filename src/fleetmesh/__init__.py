@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from fleetmesh import findings as findings
     from fleetmesh import maglev as maglev
     from fleetmesh import resources as resources
+    from fleetmesh.datapath import Datapath as Datapath
+    from fleetmesh.datapath import Decisions as Decisions
+    from fleetmesh.datapath import Packets as Packets
     from fleetmesh.errors import AlreadyInMeshError as AlreadyInMeshError
     from fleetmesh.errors import ClusterIdTakenError as ClusterIdTakenError
     from fleetmesh.errors import ClusterNameTakenError as ClusterNameTakenError
@@ -54,9 +57,6 @@ if TYPE_CHECKING:
     from fleetmesh.services.global_service import Backend as Backend
     from fleetmesh.services.global_service import Frontend as Frontend
     from fleetmesh.services.global_service import GlobalService as GlobalService
-    from fleetmesh.datapath import Datapath as Datapath
-    from fleetmesh.datapath import Decisions as Decisions
-    from fleetmesh.datapath import Packets as Packets
     from fleetmesh.tables import Tables as Tables
 
 __version__: str
@@ -116,9 +116,6 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Packets",
-    "Decisions",
-    "Datapath",
     "Allocations",
     "AlreadyInMeshError",
     "Backend",
@@ -126,6 +123,8 @@ __all__ = [
     "ClusterNameTakenError",
     "ClusterSettings",
     "Comparison",
+    "Datapath",
+    "Decisions",
     "Delta",
     "DnsAnswer",
     "Explanation",
@@ -143,6 +142,7 @@ __all__ = [
     "MeshError",
     "NotFoundError",
     "OverlappingPodRangesError",
+    "Packets",
     "Problem",
     "RangeExhaustedError",
     "Resource",

@@ -278,7 +278,7 @@ class Datapath:
         protocol: numpy.typing.NDArray[numpy.uint8],
         tcp_flags: numpy.typing.NDArray[numpy.uint8],
         time: numpy.typing.NDArray[numpy.uint64],
-    ) -> tuple:
+    ) -> tuple[numpy.ndarray, ...]:
         """
         The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
         """
@@ -459,7 +459,7 @@ def process_chain(
     protocol: numpy.typing.NDArray[numpy.uint8],
     tcp_flags: numpy.typing.NDArray[numpy.uint8],
     time: numpy.typing.NDArray[numpy.uint64],
-) -> tuple:
+) -> tuple[numpy.ndarray, ...]:
     """
     Each packet through the data path of its source's cluster, then through that of its destination's.
     """

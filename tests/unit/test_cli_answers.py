@@ -190,6 +190,8 @@ def test_compare_of_a_drained_cluster() -> None:
         "name",
         "status",
         "moved",
+        "table_moved",
+        "table_excess",
         "backends_in",
         "backends_out",
         "share_before",

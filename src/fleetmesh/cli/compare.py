@@ -22,6 +22,8 @@ from fleetmesh.mesh.mesh import Mode
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
 
+_LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
+
 
 @click.command("compare", cls=InOrder)
 @options.path
@@ -105,7 +107,7 @@ def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[st
     """
     One row for a service and the viewers for whom the same moves, and one line that sums up.
 
-    MOVED is the part of the Maglev table that leads elsewhere, EXCESS what of it need not have moved.
+    MOVED is the part of the Maglev table that leads elsewhere; below it, what of that need not have moved.
     """
     if not rows:
         paper.line("Nothing moves.")
@@ -113,11 +115,10 @@ def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[st
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         before, after = _outcome(row, "before"), _outcome(row, "after")
-        moved, excess = _part(row["table_moved"], 0), _part(row["table_excess"], 1)
-        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row), moved, excess)
+        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row), _table(row))
         alike.setdefault(key, []).append(row["viewer"])
     paper.table(
-        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS", "MOVED", "EXCESS"),
+        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS", "MOVED"),
         ((service, listed(viewers, members), *rest) for (service, *rest), viewers in alike.items()),
     )
     paper.blank()
@@ -132,9 +133,12 @@ def _outcome(row: dict[str, Any], when: str) -> str:
     return shares(row[f"share_{when}"]) or ("-" if silent else "nobody")
 
 
-def _part(value: float | None, digits: int) -> str:
-    """A part in per cent; `-` where tables can't be compared."""
-    return "-" if value is None else f"{value:.{digits}%}"
+def _table(row: dict[str, Any]) -> str:
+    """What moves of the table, and the excess where it is not next to nothing; `-`: can't be compared."""
+    moved, excess = row["table_moved"], row["table_excess"]
+    if moved is None:
+        return "-"
+    return f"{moved:.0%}" + (f"\n+{excess:.1%}" if excess >= _LEAST_EXCESS else "")
 
 
 def _backends(row: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from fleetmesh.cli import (
     resolve,
     services,
     status,
+    traffic,
 )
 from fleetmesh.cli.examples import examples
 from fleetmesh.cli.loading import load
@@ -56,7 +57,8 @@ def command(form: Format, mode: Mode | None) -> int:
     The built-in example from end to end.
 
     Forms a mesh of three clusters from the manifests of a shop, shows who serves what for whom, lets a
-    cluster fail, drains another, explains an answer and resolves a name. Nothing outside is touched.
+    cluster fail under open connections, drains another, explains an answer and resolves a name. Nothing
+    outside is touched.
     """
     folder = _shown(examples() / "shop")
     mesh = load(folder, mode)
@@ -88,6 +90,7 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
         services.draw,
     )
     yield _what_if(mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east")
+    yield _traffic(mesh, folder)
     yield _what_if(mesh, folder, "West is drained: what moves", Change("drain", "west"), "--drain west")
     cart = Target("shop", "cart", "north", "none")
     yield _what_if(
@@ -129,6 +132,21 @@ def _what_if(mesh: Mesh, folder: Path, title: str, change: Change, arguments: st
     notes = carry_out([change], other)
     data = compare.answer(mesh, other, [str(change)], notes)
     return Step(title, f"fleetmesh compare {folder} {arguments}", data, compare.draw)
+
+
+def _traffic(mesh: Mesh, folder: Path) -> Step:
+    """Connections that are open while a cluster fails: most don't notice."""
+    other = mesh.fork()
+    sample = traffic.Sample(other)
+    sample.look()
+    other.members["east"].fail()
+    data = {"members": list(other.members), "traffic": sample.look()}
+    return Step(
+        "East fails: what becomes of open connections",
+        f"fleetmesh up {folder} --traffic",
+        data,
+        lambda paper, said: traffic.draw(paper, said["traffic"], said["members"]),
+    )
 
 
 def _draw(paper: Paper, taken: list[Step]) -> None:

@@ -55,7 +55,7 @@ class Sample:
 
     def look(self) -> list[plain.Plain]:
         """
-        Send the next packet of each connection, the first one of new ones; one row for each cluster and service.
+        Send the next packet of each connection, the first one of new ones. One row a cluster and service.
 
         Nothing, where the mesh has too many of them.
         """

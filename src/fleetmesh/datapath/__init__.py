@@ -2,6 +2,8 @@
 The data path: what becomes of packets.
 """
 
+from __future__ import annotations
+
 from fleetmesh.datapath.codes import ConnectionState, Reason, Verdict
 from fleetmesh.datapath.datapath import (
     Connections,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -35,7 +35,7 @@ class Ground(Protocol):
 
     @property
     def prefixes(self) -> Sequence[Prefix]:
-        """Where the clusters are that this one hears, itself among them; the same object while nothing changes."""
+        """Where the clusters are that this one hears, itself among them; one object while nothing changes."""
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -102,8 +102,8 @@ class Datapath:
     of a node, which is not known here, so they are not among the frontends.
 
     The rules are those of Cilium 1.20 (bpf/bpf_lxc.c, bpf/lib/lb.h, bpf/lib/conntrack.h), but for the time at
-    which an entry is forgotten: exactly when it is over, not when a sweep comes by. A table that is full forgets
-    its oldest entry that is over, or was not used since it was last spared.
+    which an entry is forgotten: exactly when it is over, not when a sweep comes by. A full table forgets its
+    oldest entry that is over, or was not used since it was last spared.
     """
 
     def __init__(
@@ -139,7 +139,9 @@ class Datapath:
             ValueError: Time runs backwards, within the packets or since the last ones; nothing was done then.
         """
         if not isinstance(packets, Packets):
-            raise TypeError(f"packets are {type(packets).__name__}; expected Packets, from Packets.v4 or Packets.v6")
+            raise TypeError(
+                f"packets are {type(packets).__name__}; expected Packets, from Packets.v4 or Packets.v6"
+            )
         self.catch_up()
         return Decisions(*self._core.process(*columns(packets)))
 
@@ -160,7 +162,7 @@ class Datapath:
 
     def backend(self, number: int) -> Backend | None:
         """
-        The backend that a number of the column `backend` stands for; `None` where no packet could have had it.
+        The backend that a number of the column `backend` stands for; `None` if it was never given.
 
         A number stays with its backend as long as a connection holds it. The weight is not known here.
         """
@@ -194,7 +196,9 @@ class Datapath:
         """Since the beginning, sorted by service and cluster."""
         names = self._ground.names
         found = [
-            ServiceCounter(namespace, name, names.get(cluster, str(cluster)) if cluster else None, packets, opened)
+            ServiceCounter(
+                namespace, name, names.get(cluster, str(cluster)) if cluster else None, packets, opened
+            )
             for namespace, name, cluster, packets, opened in self._core.counters()
         ]
         return tuple(sorted(found, key=lambda each: (each.namespace, each.name, each.cluster or "")))
@@ -205,12 +209,12 @@ class Datapath:
         return Connections(*self._core.connections())
 
 
-def columns(packets: Packets) -> tuple[NDArray, ...]:  # type: ignore[type-arg]
+def columns(packets: Packets) -> tuple[NDArray[Any], ...]:
     """What the core takes, in its order."""
     return attrs.astuple(packets, recurse=False)
 
 
-def _positive(name: str, value: int) -> int:
+def _positive(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}; expected a whole number")
     if not 1 <= value <= 2**30:

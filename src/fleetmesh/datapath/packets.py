@@ -24,11 +24,11 @@ class Packets:
     Packets as columns of one length, in order of time. Made by `v4` and `v6`.
 
     Attributes:
-        source: uint32 of shape (n,) for IPv4, the plain number: 10.0.0.1 is 0x0A000001; uint8 of shape (n, 16)
+        source: uint32 of shape (n,) for IPv4, the plain number: 10.0.0.1 is 0x0A000001; uint8 of (n, 16)
             for IPv6.
         destination: Likewise.
-        source_port: uint16, plain numbers. Of ICMP what tells conversations apart, such as the identifier of
-            an echo.
+        source_port: uint16, plain numbers. Of ICMP what tells conversations apart, such as the
+            identifier of an echo.
         destination_port: Likewise.
         protocol: uint8, IANA's number.
         tcp_flags: uint8; looked at for TCP only.
@@ -61,7 +61,7 @@ class Packets:
             TypeError: A column has the wrong type.
             ValueError: A column has the wrong length, shape or family, or there are 2^32 packets or more.
         """
-        return cls._checked(False, source, destination, source_port, destination_port, protocol, tcp_flags, time)
+        return cls._checked(4, source, destination, source_port, destination_port, protocol, tcp_flags, time)
 
     @classmethod
     def v6(
@@ -81,12 +81,12 @@ class Packets:
             TypeError: A column has the wrong type.
             ValueError: A column has the wrong length, shape or family, or there are 2^32 packets or more.
         """
-        return cls._checked(True, source, destination, source_port, destination_port, protocol, tcp_flags, time)
+        return cls._checked(6, source, destination, source_port, destination_port, protocol, tcp_flags, time)
 
     @classmethod
     def _checked(
         cls,
-        is_v6: bool,
+        family: int,
         source: object,
         destination: object,
         source_port: object,
@@ -99,8 +99,8 @@ class Packets:
         if count > MOST_PACKETS:
             raise ValueError(f"column source: {count} packets; expected fewer than 2^32 in one call")
         return cls(
-            _addresses("source", source, is_v6, count),
-            _addresses("destination", destination, is_v6, count),
+            _addresses("source", source, family, count),
+            _addresses("destination", destination, family, count),
             _numbers("source_port", source_port, np.uint16, count),
             _numbers("destination_port", destination_port, np.uint16, count),
             _numbers("protocol", protocol, np.uint8, count),
@@ -164,14 +164,14 @@ class Decisions:
         return f"<Decisions: {len(self)}>"
 
 
-def _addresses(name: str, column: object, is_v6: bool, count: int) -> NDArray[Any]:
+def _addresses(name: str, column: object, family: int, count: int) -> NDArray[Any]:
     if not isinstance(column, np.ndarray):
         raise TypeError(f"column {name} is {type(column).__name__}; expected a numpy array")
-    expected = "uint8 of shape (n, 16), IPv6" if is_v6 else "uint32 of shape (n,), IPv4"
-    fits = column.ndim == 2 and column.shape[1] == 16 if is_v6 else column.ndim == 1
+    expected = "uint8 of shape (n, 16), IPv6" if family == 6 else "uint32 of shape (n,), IPv4"
+    fits = column.ndim == 2 and column.shape[1] == 16 if family == 6 else column.ndim == 1
     if not fits:
         raise ValueError(f"column {name} has the shape {column.shape}; expected {expected}")
-    if column.dtype != (np.uint8 if is_v6 else np.uint32):
+    if column.dtype != (np.uint8 if family == 6 else np.uint32):
         raise TypeError(f"column {name} is of {column.dtype}; expected {expected}")
     _same_length(name, len(column), count)
     return np.ascontiguousarray(column)

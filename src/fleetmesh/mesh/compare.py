@@ -225,8 +225,7 @@ class _Side:
 
     def _tables(self, number: int) -> CoreTables | None:
         if number not in self._compiled:
-            settings = self.mesh.members[self.view.names[number]].settings
-            self._compiled[number] = core_tables(self.view, number, None, settings)
+            self._compiled[number] = core_tables(self.view, number, None)
         return self._compiled[number]
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
@@ -251,7 +250,7 @@ class _Side:
                 return None
             contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        settings = self.mesh.members[self.view.names[number]].settings
+        settings = self.view.member(number).settings
         table = (settings.maglev_table_size, settings.maglev_hash_seed)
         return (name, affinity, spec.headless, spec.external_name, ports, contributors, table)
 

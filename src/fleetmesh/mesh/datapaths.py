@@ -61,24 +61,20 @@ class MeshSource:
         tables = self._mesh.tables(seen_from)._core
         assert tables is not None  # it has not failed
         heard = {number, *view.snapshot.hears(number)}
-        prefixes = tuple(each for each in prefixes_of(self._mesh, view) if each[2] in heard)
+        prefixes = tuple(each for each in prefixes_of(view) if each[2] in heard)
         if self._last is not None and self._last.prefixes == prefixes:
             prefixes = self._last.prefixes
         self._last = MeshGround(view, tables, prefixes)
         return self._last
 
 
-def prefixes_of(mesh: Mesh, view: Viewpoint) -> tuple[Prefix, ...]:
+def prefixes_of(view: Viewpoint) -> tuple[Prefix, ...]:
     """Where pods and nodes of all members are."""
-    members = mesh.members
     found = []
-    for number, name in view.names.items():
-        member = members.get(name)
-        if member is None:
-            continue
+    for member in view.members.values():
         for cidr in (*member.ranges.pod_cidrs, *member.ranges.node_cidrs):
             address, _, length = cidr.partition("/")
-            found.append((address, int(length), number))
+            found.append((address, int(length), member.cluster_id))
     return tuple(found)
 
 
@@ -121,4 +117,4 @@ class Datapaths:
                     path = self._paths[name] = Datapath(MeshSource(mesh, name, None))
                 path.catch_up()
                 paths.append((number, path._core))
-            return Decisions(*_core.process_chain(paths, prefixes_of(mesh, view), *columns(packets)))
+            return Decisions(*_core.process_chain(paths, prefixes_of(view), *columns(packets)))

@@ -100,8 +100,8 @@ class Mesh:
         self._allocations = Allocations() if allocations is None else allocations.copy()
         self._members: dict[str, Member] = {}
         self._report: Report | None = None
-        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
         self._tables = TableKeeper()
+        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
         self._datapaths = Datapaths()
 
     @classmethod
@@ -366,7 +366,7 @@ class Mesh:
         """
         view = self._viewpoint
         number, node = cluster_and_node(view.names, seen_from)
-        return self._tables.get(view, number, node, self._member(view.names[number]).settings)
+        return self._tables.get(view, number, node)
 
     def datapath(
         self,
