@@ -15,6 +15,7 @@
 namespace fleetmesh::bindings {
 
 void register_build(pybind11::module_& module);
+void register_maglev(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);

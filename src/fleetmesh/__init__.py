@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fleetmesh import errors as errors
     from fleetmesh import findings as findings
+    from fleetmesh import maglev as maglev
     from fleetmesh import resources as resources
     from fleetmesh.errors import AlreadyInMeshError as AlreadyInMeshError
     from fleetmesh.errors import ClusterIdTakenError as ClusterIdTakenError
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 __version__: str
 
-_MODULES = frozenset({"errors", "findings", "resources"})
+_MODULES = frozenset({"errors", "findings", "maglev", "resources"})
 _HOMES = {
     "fleetmesh.errors": (
         "AlreadyInMeshError",
@@ -148,6 +149,7 @@ __all__ = [
     "errors",
     "findings",
     "load_manifests",
+    "maglev",
     "read_manifests",
     "resources",
 ]

@@ -5,9 +5,22 @@ The core of fleetmesh: facts stored once, views by mask.
 from __future__ import annotations
 import collections.abc
 import numpy
+import numpy.typing
 import typing
 
-__all__: list[str] = ["Core", "Delta", "ServiceSpec", "Snapshot", "Transaction", "source_digest"]
+__all__: list[str] = [
+    "Core",
+    "Delta",
+    "ServiceSpec",
+    "Snapshot",
+    "Transaction",
+    "maglev_movement",
+    "maglev_murmur3",
+    "maglev_sizes",
+    "maglev_table",
+    "maglev_text",
+    "source_digest",
+]
 
 class ServiceSpec:
     """
@@ -270,6 +283,58 @@ class Core:
     def snapshot(self) -> Snapshot: ...
     @property
     def generation(self) -> int: ...
+
+def maglev_movement(
+    before: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],
+    after: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],
+) -> tuple[int, int]:
+    """
+    How many entries changed, and how many would have had to for the shares that they have after.
+    """
+
+def maglev_murmur3(text: str, seed: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int]:
+    """
+    MurmurHash3 x64 128.
+    """
+
+def maglev_sizes() -> list[int]:
+    """
+    The table sizes that Cilium takes.
+    """
+
+def maglev_table(
+    candidates: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.SupportsInt | typing.SupportsIndex,
+            bool,
+            typing.SupportsInt | typing.SupportsIndex,
+        ]
+    ],
+    size: typing.SupportsInt | typing.SupportsIndex,
+    seed: str,
+) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    The ids of Cilium's table, read-only and shared with who asked for the same. Candidates are (id, address, port, protocol, weight, internal, cluster id).
+    """
+
+def maglev_text(
+    candidate: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        typing.SupportsInt | typing.SupportsIndex,
+        bool,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+) -> str:
+    """
+    The text by which Cilium sorts and hashes a backend; ValueError if it can't be one.
+    """
 
 __version__: str
 source_digest: str
