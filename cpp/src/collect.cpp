@@ -132,8 +132,12 @@ void Reader::settle_slices(std::vector<Candidate>& run, ServiceId service, bool 
 // An own backend hides the others' of the same address and port (Cilium's source priority). Members
 // that publish the same one share a row: the last to arrive owns it, in strict mode the lowest id.
 void Reader::settle_members(std::vector<Candidate>& candidates, ClusterId viewer, ServiceId service) const {
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return std::tuple(place(a), a.remote, a.member) < std::tuple(place(b), b.remote, b.member);
+  // Slices are numbered as they come, so only their names are an order that any history leads to.
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    const auto left = std::tuple(place(a), a.remote, a.member);
+    const auto right = std::tuple(place(b), b.remote, b.member);
+    if (left != right || a.slice == b.slice) return left < right;
+    return shared_->strings.text(a.slice) < shared_->strings.text(b.slice);
   });
   for (auto first = candidates.begin(); first != candidates.end();) {
     auto last = first + 1;

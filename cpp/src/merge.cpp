@@ -386,7 +386,15 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
     return verdicts;
   }
   const MemberFacts& here = *state_->members.find(viewer);
-  const auto alike = groups(viewer, service, *spec, node);
+  auto alike = groups(viewer, service, *spec, node);
+  // What is told is told of the first of them: by name, since nodes are numbered as they come.
+  for (Group& group : alike)
+    std::sort(group.nodes.begin(), group.nodes.end(),
+              [&](StringId a, StringId b) { return strings.text(a) < strings.text(b); });
+  std::sort(alike.begin(), alike.end(), [&](const Group& a, const Group& b) {
+    return !a.nodes.empty() && !b.nodes.empty() &&
+           strings.text(a.nodes.front()) < strings.text(b.nodes.front());
+  });
   std::int32_t index = -1;
   for (const auto& frontend : spec->frontends) {
     std::vector<Verdict> best;

@@ -132,7 +132,10 @@ class OverlappingPodRangesError(MeshError):
 
 
 class InvalidRangeError(MeshError, ValueError):
-    """Raised when a CIDR can't be read or has host bits. Write it as 10.1.0.0/16 or fd00:1::/64."""
+    """
+    Raised when a CIDR can't be read or has host bits, or where there is no list of them. Write each as
+    10.1.0.0/16 or fd00:1::/64.
+    """
 
     def __init__(self, name: str, cidr: object, why: str) -> None:
         super().__init__(f"range {cidr!r} of {name!r}: {why}")

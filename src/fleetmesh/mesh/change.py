@@ -34,6 +34,7 @@ from fleetmesh.resources.model import (
     Resource,
     Service,
     ServiceExport,
+    ServiceImport,
     UnknownKind,
 )
 from fleetmesh.services.addressing import (
@@ -45,6 +46,7 @@ from fleetmesh.services.annotations import (
     namespace_findings,
     slice_weight,
 )
+from fleetmesh.services.mcs import declared_import
 from fleetmesh.services.workloads import ZONE
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Change:
         snapshot: The state before.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
         heard_anew: Whether it has changed who hears whom.
+        nodes_moved: Whether the pod ranges that Nodes declare have changed.
     """
 
     core: Transaction
@@ -78,6 +81,7 @@ class Change:
     journal: Journal = attrs.field(factory=Journal)
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
+    nodes_moved: bool = attrs.field(default=False, init=False)
 
     # What users ask for
 
@@ -232,6 +236,8 @@ class Change:
 
     def finish(self) -> None:
         """Work out what follows from all that was touched."""
+        if self.nodes_moved:
+            membership.set_ranges(self, None)
         Controllers(self).run()
         Imports(self).run(everything=self.heard_anew)
 
@@ -354,4 +360,6 @@ def _findings_of(resource: Resource) -> tuple[Finding, ...]:
             return namespace_findings(resource)
         case EndpointSlice():
             return slice_weight(resource)[1]
+        case ServiceImport():
+            return (declared_import(resource),)
     return ()

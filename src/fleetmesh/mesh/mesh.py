@@ -19,7 +19,7 @@ from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
-from fleetmesh.mesh.membership import Terms, ranges_of
+from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.publish import Record, records_of
 from fleetmesh.mesh.report import Report, member_findings
@@ -63,6 +63,7 @@ class Mesh:
 
     Raises:
         ValueError: The mode or the limit is none of those.
+        TypeError: The topology is no `Topology`.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Mesh:
             raise ValueError(f"mode is {mode!r}; expected cilium or strict")
         if max_connected_clusters not in limits.MEMBER_LIMITS or isinstance(max_connected_clusters, bool):
             raise ValueError(f"max_connected_clusters is {max_connected_clusters!r}; expected 255 or 511")
+        if topology is not None and not isinstance(topology, Topology):
+            raise TypeError(f"topology is {topology!r}; expected a Topology, such as Topology.full()")
         self.name = name
         self.topology = Topology.full() if topology is None else topology
         self.mode: Mode = mode
@@ -149,12 +152,16 @@ class Mesh:
             TooManyMembersError, InvalidClusterNameError, ClusterNameTakenError, InvalidClusterIdError,
             ClusterIdTakenError, InvalidRangeError, OverlappingPodRangesError, RoutingDomainError,
             SelfManagedMeshError: See each. The mesh is unchanged.
+            TypeError: Settings or labels are of another kind. The mesh is unchanged.
         """
-        terms = Terms(
+        terms = Terms.given(
+            name.name if isinstance(name, Member) else name,
             cluster_id=cluster_id,
             settings=settings,
             labels=labels,
-            ranges=ranges_of(pod_cidrs, service_cidrs, node_cidrs),
+            pod_cidrs=pod_cidrs,
+            service_cidrs=service_cidrs,
+            node_cidrs=node_cidrs,
             routing_domain=routing_domain,
         )
         with self._lock:

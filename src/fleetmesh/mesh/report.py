@@ -12,6 +12,8 @@ import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
+from fleetmesh.identity.ranges import WHATS
+from fleetmesh.mesh.carving import used_by_nodes
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
 from fleetmesh.resources.manifests import unknown_kind_findings
@@ -253,20 +255,16 @@ def _overlaps(mesh: Mesh) -> Iterator[Finding]:
     """
     found: list[tuple[str, int, int, str, str, str]] = []  # family, first, end, member, what, text
     for member in mesh.members.values():
-        nodes = [cidr for node in member._store.nodes.values() for cidr in node.pod_cidrs]
-        for what, cidrs in (
-            ("pod", member.ranges.pod_cidrs),
-            ("node", member.ranges.node_cidrs),
-            ("service", member.ranges.service_cidrs),
-            ("node's pod", tuple(dict.fromkeys(nodes))),
-        ):
-            for cidr in cidrs:
-                try:
-                    (network,) = parse_networks(member.name, [cidr])
-                except ValueError:
-                    continue  # a Node's own range that can't be read holds no address
-                found.append((network.family, network.first, network.end, member.name, what, network.text))
+        own = [(what, each) for what in WHATS for each in parse_networks(member.name, member.ranges.of(what))]
+        for what, network in (*own, *(("node's pod", each) for each in used_by_nodes(member))):
+            found.append((network.family, network.first, network.end, member.name, what, network.text))
     found.sort()
+    chosen = {
+        (member.name, what)
+        for member in mesh.members.values()
+        for what in WHATS
+        if not member.declared.of(what)
+    }
     open_ranges: list[tuple[str, int, int, str, str, str]] = []
     for each in found:
         open_ranges = [other for other in open_ranges if other[0] == each[0] and other[2] > each[1]]
@@ -275,7 +273,13 @@ def _overlaps(mesh: Mesh) -> Iterator[Finding]:
                 yield finding(
                     "range-overlap",
                     f"Cluster {each[3]}",
-                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}",
+                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}"
+                    + "".join(
+                        f"; that of {name} is a default, for which there is no room elsewhere: let {name} "
+                        f"join with {what}_cidrs of its own"
+                        for name, what in dict.fromkeys((each[3:5], other[3:5]))
+                        if (name, what) in chosen
+                    ),
                 )
         open_ranges.append(each)
 

@@ -92,6 +92,8 @@ def _node(change: Change, member: Member, old: Node | None, new: Node | None) ->
         declare(change, member, "node", declared_node_addresses(new))
         if declared_node_addresses(new):
             change.allocations.release(member.name, "node", [new.name])
+    if (() if old is None else old.pod_cidrs) != (() if new is None else new.pod_cidrs):
+        change.nodes_moved = True
     change.touch(member).nodes = True
 
 

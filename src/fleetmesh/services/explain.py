@@ -4,7 +4,6 @@ Why a viewer uses what it uses: every candidate of a service, and the rule that 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -214,15 +213,15 @@ def explain(
         if viewer not in failed
     )
     context = {"viewer": names[viewer], "service": f"{namespace}/{name}", "namespace": namespace}
-    seen: Counter[tuple[object, ...]] = Counter()
-    rows: dict[tuple[object, ...], list[Verdict]] = {}
-    backends: dict[tuple[object, ...], tuple[Any, set[str]]] = {}
+    rows: dict[int, list[Verdict]] = {}
+    backends: dict[int, tuple[Any, set[str]]] = {}
     specs = {cluster: snapshot.spec(cluster, namespace, name) for cluster in names}
-    for index, backend, code, detail in snapshot.candidates(viewer, namespace, name, node):
-        # An address in two slices gives two rows that look alike: they are told apart by their turn.
-        turn = (index, *backend[:7])
-        key = (seen[turn], *backend[:7])
-        seen[turn] += 1
+    own = specs[viewer]
+    told = snapshot.candidates(viewer, namespace, name, node)
+    # Every frontend of the Service, also a refused one, has all candidates in the same order.
+    count = len(told) // (len(own.frontends) if own is not None and not own.headless and own.frontends else 1)
+    for position, (index, backend, code, detail) in enumerate(told):
+        key = position % count
         cut_off = viewer in failed or backend[0] in failed
         frontend = frontends[index] if index >= 0 and viewer not in failed else None
         backends.setdefault(key, (backend, set()))[1].update(backend[7])
@@ -232,7 +231,9 @@ def explain(
             rule = "cluster-failed"
             if key in rows:
                 continue
-        rows.setdefault(key, []).append(_verdict(frontend, rule, detail, backend, names, context))
+        verdict = _verdict(frontend, rule, detail, backend, names, context)
+        if verdict not in rows.setdefault(key, []):  # of several refused frontends one says it all
+            rows[key].append(verdict)
     candidates = tuple(
         Candidate(
             names[backend[0]],
@@ -279,10 +280,15 @@ def _verdict(
     return Verdict(frontend, rule.code, code in _IN, code == "in-use", sentence, rule.fix.format_map(facts))
 
 
-def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[bool, int, int, int, int]:
-    """The viewer's own come first, then the others by cluster id; of each, in the order of addresses."""
-    address = ip_address(backend[1])
-    return (backend[0] != viewer, backend[0], address.version, int(address), backend[2])
+def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[Any, ...]:
+    """
+    The viewer's own come first, then the others by cluster id; of each, in the order of addresses.
+
+    What looks the same up to its state differs by its slice, and comes from the core in order of those.
+    """
+    cluster, text, port, protocol, port_names, state, *_ = backend
+    address = ip_address(text)
+    return (cluster != viewer, cluster, address.version, int(address), port, protocol, port_names, state)
 
 
 def _silence(
