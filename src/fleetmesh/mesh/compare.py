@@ -229,7 +229,8 @@ class _Side:
                 return None
             contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        return (name, affinity, spec.headless, spec.external_name, ports, contributors)
+        preference = (*spec.prefer_clusters, *spec.cluster_weights)
+        return (name, affinity, preference, spec.headless, spec.external_name, ports, contributors)
 
     def _as_heard(self, number: int, name: Name, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Whether all own rows are active, of the usual weight, in one slice each, and exported."""
