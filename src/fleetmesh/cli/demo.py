@@ -137,6 +137,6 @@ def _draw(paper: Paper, taken: list[Step]) -> None:
             paper.blank()
             paper.blank()
         paper.title(f"{number}. {step.title}")
-        paper.line(f"$ {step.command}", style="in")
+        paper.verbatim(f"$ {step.command}", style="in")
         paper.blank()
         step.draw(paper, step.data)

@@ -14,6 +14,7 @@ from fleetmesh.identity.ranges import WHATS
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.viewpoint import MemberView
 
 
 def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ranges]:
@@ -32,7 +33,7 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
     if joined is None:
         defaults = [each for member in members for each in _defaults(member)]
         used = [each for request in requests.values() for each in request.used]
-        if all(member.ranges == _alone(requests[member.name]) for member in members) and apart(
+        if all(member._store.ranges == _alone(requests[member.name]) for member in members) and apart(
             defaults, used
         ):
             return {}
@@ -40,7 +41,7 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
         mine = requests[joined.name]
         alone = _alone(mine)
         others = [member for member in members if member is not joined]
-        taken = [each for member in others for each in _networks(member.name, member.ranges)]
+        taken = [each for member in others for each in _networks(member.name, member._store.ranges)]
         taken += [each for member in others for each in requests[member.name].used]
         defaults = [each for member in others for each in _defaults(member)]
         if apart(_networks(joined.name, alone), taken) and apart(defaults, mine.used):
@@ -48,7 +49,7 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
     return default_ranges(requests.values())
 
 
-def used_by_nodes(member: Member) -> tuple[Network, ...]:
+def used_by_nodes(member: Member | MemberView) -> tuple[Network, ...]:
     """The pod ranges that the Nodes of a member declare, as far as they can be read."""
     return _readable(
         tuple(dict.fromkeys(cidr for each in member._store.nodes.values() for cidr in each.pod_cidrs))
@@ -64,7 +65,10 @@ def _request(member: Member) -> RangeRequest:
 def _defaults(member: Member) -> tuple[Network, ...]:
     """The ranges of a member that it didn't declare."""
     chosen = Ranges(
-        **{f"{what}_cidrs": () if member.declared.of(what) else member.ranges.of(what) for what in WHATS}
+        **{
+            f"{what}_cidrs": () if member.declared.of(what) else member._store.ranges.of(what)
+            for what in WHATS
+        }
     )
     return _networks(member.name, chosen)
 

@@ -144,7 +144,6 @@ class _Side:
     """One of the two states."""
 
     view: Viewpoint
-    mesh: Mesh
     numbers: Mapping[str, int]
     answers: dict[tuple[object, ...], _Answer] = attrs.field(factory=dict)
     _heard: dict[int, int] = attrs.field(factory=dict)
@@ -153,7 +152,7 @@ class _Side:
     @classmethod
     def of(cls, mesh: Mesh) -> _Side:
         view = mesh.viewpoint()
-        return cls(view, mesh, {name: number for number, name in view.names.items()})
+        return cls(view, {name: number for number, name in view.names.items()})
 
     def has(self, viewer: str, name: Name) -> bool:
         """Whether the viewer is there, has not failed, and has the Service."""
@@ -169,7 +168,7 @@ class _Side:
         number = self.numbers.get(viewer)
         if number is None or number in self.view.failed:
             return ()
-        member = self.mesh.members[viewer]
+        member = self.view.members[viewer]
         return (number, member.settings, _zones(member._store.nodes))
 
     def heard(self, viewer: str) -> frozenset[str]:

@@ -94,12 +94,12 @@ def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member
     limits.check_pod_ranges(member.name, declared.pod_cidrs, others)
     domain = member.routing_domain if terms.routing_domain is None else terms.routing_domain
     limits.check_domain(member.name, domain, (each.routing_domain for each in members.values()))
-    limits.check_self_managed(member.name, member.resources.values())
+    limits.check_self_managed(member.name, member._store.resources.values())
     new = {"cluster_id": number, "declared": declared, "routing_domain": domain}
     new |= {} if terms.settings is None else {"settings": terms.settings}
     new |= {} if terms.labels is None else {"labels": terms.labels}
     for attribute, value in new.items():
-        change.journal.set(member, attribute, value)
+        change.set(member, attribute, value)
     _enter(change, member)
     return member
 
@@ -131,12 +131,12 @@ def leave(change: Change, member: Member) -> None:
 def set_hearing(change: Change, around: str) -> None:
     """Tell the core whom a member hears, and those whom it is linked with."""
     topology = change.topology
-    numbers = {each.name: each.cluster_id for each in change.members.values() if not each.failed}
+    numbers = {each.name: each.cluster_id for each in change.members.values() if not each._store.failed}
     everybody = sorted(numbers.values()) if topology.kind == "full" else None
     for name, member in change.members.items():
         if name != around and not topology.linked(name, around):
             continue
-        if member.failed:
+        if member._store.failed:
             heard: list[int] = []
         else:
             heard = everybody if everybody is not None else topology.heard(name, numbers)
@@ -161,7 +161,7 @@ def set_ranges(change: Change, joined: Member | None) -> None:
         return
     for name, ranges in carved.items():
         member = change.members[name]
-        if ranges != member.ranges or member is joined:
+        if ranges != member._store.ranges or member is joined:
             change.set_ranges(member, ranges)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+import attrs
+
 from fleetmesh._core import Core
 from fleetmesh.errors import NotFoundError
 from fleetmesh.findings import Finding
@@ -21,11 +23,10 @@ from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
-from fleetmesh.mesh.publish import Record, records_of
-from fleetmesh.mesh.report import Report, member_findings
+from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.topology import Topology
-from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 from fleetmesh.resources.model import Service
 from fleetmesh.services.changes import ResourceChanges
 from fleetmesh.services.dns import DnsAnswer, resolve
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from fleetmesh._core import Delta as CoreDelta
     from fleetmesh.mesh.compare import Comparison
-    from fleetmesh.mesh.store import Name
 
 Mode = Literal["cilium", "strict"]
 
@@ -90,10 +90,8 @@ class Mesh:
         self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
         self._allocations = Allocations() if allocations is None else allocations.copy()
         self._members: dict[str, Member] = {}
-        self._exporters: dict[Name, frozenset[str]] = {}
-        self._read_findings: tuple[Finding, ...] = ()
-        self._report = Report()
-        self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
+        self._report: Report | None = None
+        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
 
     @classmethod
     def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
@@ -259,20 +257,16 @@ class Mesh:
         )
         return self._change(lambda change: bulk.load(change, services, columns))
 
-    def _by_id(self) -> dict[int, Member]:
-        return {member.cluster_id: member for member in self._members.values()}
-
     def _change(self, carry_out: Callable[[Change], None]) -> Delta:
         """One transaction: all of it, or nothing."""
         with self._lock:
-            kept = self._allocations.copy()
             change = Change(
                 core=self._core.begin(),
                 snapshot=self._viewpoint.snapshot,
-                allocations=self._allocations,
+                allocations=self._allocations.copy(),
                 members=self._members,
                 topology=self.topology,
-                exporters=self._exporters,
+                exporters=self._viewpoint.exporters.copy(),
             )
             try:
                 carry_out(change)
@@ -280,30 +274,37 @@ class Mesh:
                 delta = change.core.commit()
             except BaseException:
                 change.drop()
-                self._allocations = kept
                 raise
-            self._members = change.members
-            return self._publish(delta, hearing=change.heard_anew)
+            return self._publish(delta, change)
 
-    def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
+    def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
-        names = {**self._viewpoint.names, **{each.cluster_id: each.name for each in self._members.values()}}
-        self._viewpoint = Viewpoint(
-            self._core.snapshot(),
-            MappingProxyType({each.cluster_id: each.name for each in self._members.values()}),
-            frozenset(each.cluster_id for each in self._members.values() if each.failed),
-        )
-        entries = delta.services
-        named = {
-            viewers: tuple(names[number] for number in viewers) for viewers in {each[2] for each in entries}
+        self._members, self._allocations = change.members, change.allocations
+        members, last = self._members, self._viewpoint
+        views = {
+            name: MemberView.of(member) if name in change.written else last.members[name]
+            for name, member in members.items()
         }
+        names = {**last.names, **{each.cluster_id: each.name for each in members.values()}}
+        entries = delta.services
+        named = {viewers: tuple(names[number] for number in viewers) for _, _, viewers in entries}
         changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
-        self._report.stale(changed, everything=hearing)
+        report = self._report
+        self._viewpoint = attrs.evolve(
+            last,
+            snapshot=self._core.snapshot(),
+            members=views,
+            names={each.cluster_id: each.name for each in views.values()},
+            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
+            exporters=change.exporters,
+            touched=last.touched.with_more(
+                delta.new,
+                ((each.namespace, each.name) for each in changed),
+                everything=change.heard_anew,
+                known=None if report is None else report.view.snapshot.generation,
+            ),
+        )
         return Delta(delta.old, delta.new, changed)
-
-    def _hears(self, viewer_name: str, publisher: str) -> bool:
-        members = (self._members[viewer_name], self._members[publisher])
-        return self.topology.linked(viewer_name, publisher) and not any(each.failed for each in members)
 
     # Questions
 
@@ -315,8 +316,7 @@ class Mesh:
     @property
     def allocations(self) -> Allocations:
         """A copy of the history of what was given out, to save or to make another mesh with."""
-        with self._lock:
-            return self._allocations.copy()
+        return self._allocations.copy()
 
     def viewpoint(self) -> Viewpoint:
         """The newest state. It never changes, whatever happens to the mesh."""
@@ -358,15 +358,15 @@ class Mesh:
             NotFoundError: There is no such member.
             ValueError: The type is none of the three.
         """
-        with self._lock:
-            number, _ = cluster_and_node(self._viewpoint.names, seen_from)
-            return resolve(View(self, self._by_id()[number]), name, type)
+        view = self._viewpoint
+        number, _ = cluster_and_node(view.names, seen_from)
+        return resolve(View(view, view.member(number)), name, type)
 
     def fork(self) -> Mesh:
         """
         A mesh of the same state, to be changed separately: for asking what would happen.
 
-        Costs nothing that grows with the objects; the first change of a member copies that member.
+        Costs nothing that grows with the objects, and a change of it what is changed.
         """
         with self._lock:
             other = Mesh.__new__(Mesh)
@@ -377,9 +377,7 @@ class Mesh:
             other._core = self._core.fork()
             other._allocations = self._allocations.copy()
             other._members = {name: member._forked(other) for name, member in self._members.items()}
-            other._exporters = dict(self._exporters)
-            other._read_findings = self._read_findings
-            other._report = self._report.copy()
+            other._report = self._report
             other._viewpoint = self._viewpoint
             return other
 
@@ -400,30 +398,30 @@ class Mesh:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that is worth telling, the worst first. Worked out when asked for, and only what changed."""
-        with self._lock:
-            return self._report.findings(self)
+        # The last report first: its state is then not newer than the one that is asked about.
+        last = self._report
+        report = report_of(self._viewpoint, last)
+        self._report = report
+        return report.findings
 
     # For what belongs to the mesh
 
     def declared_service(self, member: str, namespace: str, name: str) -> Service | None:
         """The Service as the member's manifests have it."""
-        found = self._member(member)._store.resources.get(("Service", namespace, name))
+        found = self._seen(member)._store.resources.get(("Service", namespace, name))
         return found if isinstance(found, Service) else None
 
     def namespace_global(self, member: str, namespace: str) -> bool:
         """Whether the member publishes what is in the namespace."""
-        return namespace_global(self._member(member), namespace)
+        return namespace_global(self._seen(member), namespace)
+
+    def _seen(self, member: str) -> MemberView:
+        members = self._viewpoint.members
+        if member not in members:
+            raise NotFoundError("member", member, members)
+        return members[member]
 
     def _set_read_findings(self, found: Iterable[Finding]) -> None:
         """What was found where the mesh was read from; in the place of what was found before."""
         with self._lock:
-            self._read_findings = tuple(dict.fromkeys(found))
-            self._report.forget()
-
-    def _member_findings(self, member: Member) -> tuple[Finding, ...]:
-        with self._lock:
-            return member_findings(self, member)
-
-    def _records(self, member: Member, kind: str | None) -> tuple[Record, ...]:
-        with self._lock:
-            return records_of(self._viewpoint.snapshot, member, kind)
+            self._viewpoint = attrs.evolve(self._viewpoint, read_findings=tuple(dict.fromkeys(found)))
