@@ -125,6 +125,7 @@ std::vector<std::vector<std::uint16_t>> apportion(std::span<const Part> parts) {
     shares += part.share;
     count += part.weights.size();
   }
+  if (shares == 0) return {};  // no part
   // The backend that gets most is to get no more than what fits.
   std::uint64_t highest = std::numeric_limits<std::uint64_t>::max();
   for (const Part& part : parts) {
