@@ -37,8 +37,9 @@ std::shared_ptr<Mesh> build() {
       const ServiceId service = mesh->shared().services.id("shop", "s" + std::to_string(s));
       change.set_service(id, service, std::move(spec));
       for (std::uint32_t b = 0; b < kBackends; ++b)
-        rows.push_back({{service, id, 0, Address::v4(0x0A000000U + (std::uint32_t{id} << 16U) + s * kBackends + b),
-                         8080, 6}});
+        rows.push_back(
+            {{service, id, 0, Address::v4(0x0A000000U + (std::uint32_t{id} << 16U) + s * kBackends + b), 8080,
+              6}});
     }
   }
   change.load(rows);
@@ -53,9 +54,26 @@ struct Columns {
   std::uint64_t time = 1;
 
   explicit Columns(std::size_t n)
-      : source(n), destination(n), from(n), to(n), backend(n), service(n), first(n), second(n), source_port(n),
-        destination_port(n, 80), from_port(n), to_port(n), proxy(n), protocol(n, 6), flags(n, 16), verdict(n),
-        egress(n), ingress(n), reason(n), state(n) {}
+      : source(n),
+        destination(n),
+        from(n),
+        to(n),
+        backend(n),
+        service(n),
+        first(n),
+        second(n),
+        source_port(n),
+        destination_port(n, 80),
+        from_port(n),
+        to_port(n),
+        proxy(n),
+        protocol(n, 6),
+        flags(n, 16),
+        verdict(n),
+        egress(n),
+        ingress(n),
+        reason(n),
+        state(n) {}
 
   void flow(std::size_t at, std::uint32_t number) {
     source[at] = 0x0A018000U + number % 8192;
@@ -63,11 +81,12 @@ struct Columns {
     destination[at] = 0x64400000U + number % kServices;
   }
   void process(Datapath& path) {
-    path.process(PacketColumns<std::uint32_t>{source.size(), source.data(), destination.data(), source_port.data(),
-                                              destination_port.data(), protocol.data(), flags.data(), &time, true},
-                 {verdict.data(), egress.data(), ingress.data(), reason.data(), state.data(), from.data(), to.data(),
-                  from_port.data(), to_port.data(), backend.data(), service.data(), first.data(), second.data(),
-                  proxy.data()});
+    path.process(
+        PacketColumns<std::uint32_t>{source.size(), source.data(), destination.data(), source_port.data(),
+                                     destination_port.data(), protocol.data(), flags.data(), &time, true},
+        {verdict.data(), egress.data(), ingress.data(), reason.data(), state.data(), from.data(), to.data(),
+         from_port.data(), to_port.data(), backend.data(), service.data(), first.data(), second.data(),
+         proxy.data()});
   }
 };
 
@@ -124,6 +143,7 @@ int main(int argc, char** argv) {
     done += static_cast<std::uint32_t>(columns.source.size());
   }
   const double cpu_spent = cpu_seconds() - cpu;
-  std::printf("%s: %u packets, %u flows, %u shards: %.1f ns of CPU a packet, %.1f M packets a second\n", mode.c_str(),
-              done, flows, options.shards, cpu_spent / done * 1e9, done / (wall_seconds() - wall) / 1e6);
+  std::printf("%s: %u packets, %u flows, %u shards: %.1f ns of CPU a packet, %.1f M packets a second\n",
+              mode.c_str(), done, flows, options.shards, cpu_spent / done * 1e9,
+              done / (wall_seconds() - wall) / 1e6);
 }

@@ -21,7 +21,8 @@ std::vector<Prefix> prefixes_of(const PrefixArguments& arguments) {
   std::vector<Prefix> prefixes;
   for (const auto& [text, length, cluster] : arguments) {
     const auto address = Address::parse(text);
-    if (!address || length < 0 || length > (address->family == Family::v4 ? 32 : 128) || cluster < 0 || cluster > 511)
+    if (!address || length < 0 || length > (address->family == Family::v4 ? 32 : 128) || cluster < 0 ||
+        cluster > 511)
       throw std::invalid_argument("prefix " + text + "/" + std::to_string(length) + " of cluster " +
                                   std::to_string(cluster) + " is none");
     prefixes.push_back({*address, static_cast<std::uint8_t>(length), static_cast<ClusterId>(cluster)});
@@ -32,7 +33,8 @@ std::vector<Prefix> prefixes_of(const PrefixArguments& arguments) {
 // A data path in the hands of one thread; another that comes meanwhile is told so.
 class Held {
  public:
-  Held(std::shared_ptr<const Tables> tables, const DatapathOptions& options) : path(std::move(tables), options) {}
+  Held(std::shared_ptr<const Tables> tables, const DatapathOptions& options)
+      : path(std::move(tables), options) {}
 
   class Use {
    public:
@@ -100,7 +102,8 @@ struct Results {
 
   Decided tuple() const {
     return py::make_tuple(verdict, egress, ingress, reason, state, source, destination, source_port,
-                          destination_port, backend, service, source_identity, destination_identity, proxy_port);
+                          destination_port, backend, service, source_identity, destination_identity,
+                          proxy_port);
   }
 
  private:
@@ -135,7 +138,8 @@ struct Arguments {
     const py::ssize_t count = source.ndim() ? source.shape(0) : -1;
     const auto addresses = [&](const py::array& column) {
       const bool v4 = column.ndim() == 1 && py::isinstance<Column<std::uint32_t>>(column);
-      const bool v6 = column.ndim() == 2 && column.shape(1) == 16 && py::isinstance<Column<std::uint8_t>>(column);
+      const bool v6 =
+          column.ndim() == 2 && column.shape(1) == 16 && py::isinstance<Column<std::uint8_t>>(column);
       return (v4 || v6) && column.shape(0) == count && column.ndim() == source.ndim();
     };
     const auto fits = [&](const py::array& column) { return column.ndim() == 1 && column.shape(0) == count; };
@@ -179,8 +183,8 @@ py::object frontend(Held& held, std::uint32_t number) {
   FrontendSpec found;
   if (!held.path.frontend(number, service, found)) return py::none();
   const auto [space, name] = held.mesh->shared().services.name(service);
-  return py::make_tuple(space, name, static_cast<int>(found.type), found.internal, found.address.text(), found.port,
-                        found.protocol, held.mesh->shared().strings.text(found.port_name));
+  return py::make_tuple(space, name, static_cast<int>(found.type), found.internal, found.address.text(),
+                        found.port, found.protocol, held.mesh->shared().strings.text(found.port_name));
 }
 
 }  // namespace
@@ -191,7 +195,8 @@ void register_datapath(py::module_& module) {
       .def(py::init([](const PyTables& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
                        std::uint32_t affinities, std::uint32_t shards, std::uint64_t secret) {
              auto held = std::make_shared<Held>(
-                 tables.tables, DatapathOptions{tcp_connections, other_connections, affinities, shards, secret});
+                 tables.tables,
+                 DatapathOptions{tcp_connections, other_connections, affinities, shards, secret});
              held->mesh = tables.at.mesh;
              return held;
            }),
@@ -215,18 +220,20 @@ void register_datapath(py::module_& module) {
       .def(
           "process",
           [](Held& held, py::array source, py::array destination, Column<std::uint16_t> source_port,
-             Column<std::uint16_t> destination_port, Column<std::uint8_t> protocol, Column<std::uint8_t> tcp_flags,
-             Column<std::uint64_t> time) {
+             Column<std::uint16_t> destination_port, Column<std::uint8_t> protocol,
+             Column<std::uint8_t> tcp_flags, Column<std::uint64_t> time) {
             const Held::Use use(held);
-            return decide({std::move(source), std::move(destination), std::move(source_port),
-                           std::move(destination_port), std::move(protocol), std::move(tcp_flags), std::move(time)},
-                          [&](const auto& packets, const auto& decisions) { held.path.process(packets, decisions); });
+            return decide(
+                {std::move(source), std::move(destination), std::move(source_port),
+                 std::move(destination_port), std::move(protocol), std::move(tcp_flags), std::move(time)},
+                [&](const auto& packets, const auto& decisions) { held.path.process(packets, decisions); });
           },
           py::arg("source"), py::arg("destination"), py::arg("source_port").noconvert(),
           py::arg("destination_port").noconvert(), py::arg("protocol").noconvert(),
           py::arg("tcp_flags").noconvert(), py::arg("time").noconvert(),
           "The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.")
-      .def("backend", &backend, py::arg("id"), "(cluster id, address, port, protocol, state, weight), or None.")
+      .def("backend", &backend, py::arg("id"),
+           "(cluster id, address, port, protocol, state, weight), or None.")
       .def("frontend", &frontend, py::arg("number"),
            "(namespace, name, type, internal, address, port, protocol, port name), or None.")
       .def(
@@ -254,8 +261,8 @@ void register_datapath(py::module_& module) {
       "process_chain",
       [](const std::vector<std::pair<int, std::shared_ptr<Held>>>& paths, const PrefixArguments& prefixes,
          py::array source, py::array destination, Column<std::uint16_t> source_port,
-         Column<std::uint16_t> destination_port, Column<std::uint8_t> protocol, Column<std::uint8_t> tcp_flags,
-         Column<std::uint64_t> time) {
+         Column<std::uint16_t> destination_port, Column<std::uint8_t> protocol,
+         Column<std::uint8_t> tcp_flags, Column<std::uint64_t> time) {
         std::vector<std::unique_ptr<Held::Use>> uses;
         std::vector<Datapath*> by_cluster(512);
         for (const auto& [cluster, held] : paths) {
@@ -263,9 +270,10 @@ void register_datapath(py::module_& module) {
           by_cluster.at(static_cast<std::size_t>(cluster)) = &held->path;
         }
         DatapathChain chain(std::move(by_cluster), prefixes_of(prefixes));
-        return decide({std::move(source), std::move(destination), std::move(source_port),
-                       std::move(destination_port), std::move(protocol), std::move(tcp_flags), std::move(time)},
-                      [&](const auto& packets, const auto& decisions) { chain.process(packets, decisions); });
+        return decide(
+            {std::move(source), std::move(destination), std::move(source_port), std::move(destination_port),
+             std::move(protocol), std::move(tcp_flags), std::move(time)},
+            [&](const auto& packets, const auto& decisions) { chain.process(packets, decisions); });
       },
       py::arg("paths"), py::arg("prefixes"), py::arg("source"), py::arg("destination"),
       py::arg("source_port").noconvert(), py::arg("destination_port").noconvert(),

@@ -17,9 +17,9 @@
  *   FM_AFFINITY_PUT_N(tables, key, value)
  *   FM_AFFINITY_REMOVE_N(tables, key)
  *
- * The rules are those of Cilium 1.20: bpf/bpf_lxc.c (order of the stages), bpf/lib/lb.h (lb4_local, lb6_local),
- * bpf/lib/conntrack.h (__ct_lookup, ct_create4), bpf/lib/hash.h. They differ from the kernel's in this: an
- * entry is gone when its time is over, not when a sweep comes by.
+ * The rules are those of Cilium 1.20: bpf/bpf_lxc.c (order of the stages), bpf/lib/lb.h (lb4_local,
+ * lb6_local), bpf/lib/conntrack.h (__ct_lookup, ct_create4), bpf/lib/hash.h. They differ from the kernel's in
+ * this: an entry is gone when its time is over, not when a sweep comes by.
  */
 #ifndef FLEETMESH_DECISION_H
 #define FLEETMESH_DECISION_H
@@ -42,30 +42,49 @@ FM_INLINE uint32_t fm_rotate(uint32_t word, uint32_t shift) {
   return (word << shift) | (word >> (32 - shift));
 }
 
-#define FM_HASH_MIX(a, b, c)          \
-  do {                                \
-    a -= c; a ^= fm_rotate(c, 4); c += b;  \
-    b -= a; b ^= fm_rotate(a, 6); a += c;  \
-    c -= b; c ^= fm_rotate(b, 8); b += a;  \
-    a -= c; a ^= fm_rotate(c, 16); c += b; \
-    b -= a; b ^= fm_rotate(a, 19); a += c; \
-    c -= b; c ^= fm_rotate(b, 4); b += a;  \
+#define FM_HASH_MIX(a, b, c) \
+  do {                       \
+    a -= c;                  \
+    a ^= fm_rotate(c, 4);    \
+    c += b;                  \
+    b -= a;                  \
+    b ^= fm_rotate(a, 6);    \
+    a += c;                  \
+    c -= b;                  \
+    c ^= fm_rotate(b, 8);    \
+    b += a;                  \
+    a -= c;                  \
+    a ^= fm_rotate(c, 16);   \
+    c += b;                  \
+    b -= a;                  \
+    b ^= fm_rotate(a, 19);   \
+    a += c;                  \
+    c -= b;                  \
+    c ^= fm_rotate(b, 4);    \
+    b += a;                  \
   } while (0)
 
-#define FM_HASH_FINAL(a, b, c)    \
-  do {                            \
-    c ^= b; c -= fm_rotate(b, 14); \
-    a ^= c; a -= fm_rotate(c, 11); \
-    b ^= a; b -= fm_rotate(a, 25); \
-    c ^= b; c -= fm_rotate(b, 16); \
-    a ^= c; a -= fm_rotate(c, 4);  \
-    b ^= a; b -= fm_rotate(a, 14); \
-    c ^= b; c -= fm_rotate(b, 24); \
+#define FM_HASH_FINAL(a, b, c) \
+  do {                         \
+    c ^= b;                    \
+    c -= fm_rotate(b, 14);     \
+    a ^= c;                    \
+    a -= fm_rotate(c, 11);     \
+    b ^= a;                    \
+    b -= fm_rotate(a, 25);     \
+    c ^= b;                    \
+    c -= fm_rotate(b, 16);     \
+    a ^= c;                    \
+    a -= fm_rotate(c, 4);      \
+    b ^= a;                    \
+    b -= fm_rotate(a, 14);     \
+    c ^= b;                    \
+    c -= fm_rotate(b, 24);     \
   } while (0)
 
 /* The hash that picks the slot of a new connection. The address of the service is not hashed. */
-FM_INLINE uint32_t fm_hash4(uint32_t source, uint16_t source_port, uint16_t destination_port, uint8_t protocol,
-                            uint32_t seed) {
+FM_INLINE uint32_t fm_hash4(uint32_t source, uint16_t source_port, uint16_t destination_port,
+                            uint8_t protocol, uint32_t seed) {
   const uint32_t start = seed + 0xdeadbeefu + (3u << 2);
   uint32_t a = source + start;
   uint32_t b = ((uint32_t)destination_port << 16 | source_port) + start;
@@ -74,7 +93,7 @@ FM_INLINE uint32_t fm_hash4(uint32_t source, uint16_t source_port, uint16_t dest
   return c;
 }
 
-FM_INLINE uint32_t fm_hash6(const uint32_t *source, uint16_t source_port, uint16_t destination_port,
+FM_INLINE uint32_t fm_hash6(const uint32_t* source, uint16_t source_port, uint16_t destination_port,
                             uint8_t protocol, uint32_t seed) {
   uint32_t a = source[0];
   uint32_t b = source[1];
@@ -95,9 +114,7 @@ FM_INLINE int fm_tracked(uint8_t protocol) {
 }
 
 /* A SYN, but not its answer. */
-FM_INLINE int fm_opens(uint8_t tcp_flags) {
-  return (tcp_flags & (FM_TCP_SYN | FM_TCP_ACK)) == FM_TCP_SYN;
-}
+FM_INLINE int fm_opens(uint8_t tcp_flags) { return (tcp_flags & (FM_TCP_SYN | FM_TCP_ACK)) == FM_TCP_SYN; }
 
 #define FM_FAMILY 4
 #include "stages.h"

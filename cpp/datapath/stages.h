@@ -24,8 +24,8 @@
 /* A packet on its way: what was parsed, and what the stages have found and changed. */
 FM_STATE {
   uint64_t time; /* ns */
-  const struct fm_service_value *service;
-  const FM_BACKEND_VALUE *backend;
+  const struct fm_service_value* service;
+  const FM_BACKEND_VALUE* backend;
   FM_ADDRESS(source);
   FM_ADDRESS(destination);
   FM_ADDRESS(service_address); /* where the client sent it, if that was a service */
@@ -46,19 +46,19 @@ FM_STATE {
   uint8_t verdict; /* fm_verdict; of the packet, then of either side */
   uint8_t egress;
   uint8_t ingress;
-  uint8_t reason;        /* fm_reason */
-  uint8_t ct;            /* fm_ct_state */
-  uint8_t opened;        /* a connection to a service began, or got another backend */
+  uint8_t reason; /* fm_reason */
+  uint8_t ct;     /* fm_ct_state */
+  uint8_t opened; /* a connection to a service began, or got another backend */
 };
 
-FM_INLINE int FM_N(fm_drop)(FM_STATE *s, uint8_t reason) {
+FM_INLINE int FM_N(fm_drop)(FM_STATE* s, uint8_t reason) {
   s->verdict = FM_VERDICT_DENY;
   s->reason = reason;
   return 0;
 }
 
 /* The packet's place in the connection table, seen from its own direction or from that of the answer. */
-FM_INLINE void FM_N(fm_ct_forward)(const FM_STATE *s, uint8_t direction, FM_CT_KEY *key) {
+FM_INLINE void FM_N(fm_ct_forward)(const FM_STATE* s, uint8_t direction, FM_CT_KEY* key) {
   FM_COPY(key->source, s->source);
   FM_COPY(key->destination, s->destination);
   key->source_port = s->source_port;
@@ -68,7 +68,7 @@ FM_INLINE void FM_N(fm_ct_forward)(const FM_STATE *s, uint8_t direction, FM_CT_K
   key->pad0 = 0;
 }
 
-FM_INLINE void FM_N(fm_ct_backward)(const FM_STATE *s, uint8_t direction, FM_CT_KEY *key) {
+FM_INLINE void FM_N(fm_ct_backward)(const FM_STATE* s, uint8_t direction, FM_CT_KEY* key) {
   FM_COPY(key->source, s->destination);
   FM_COPY(key->destination, s->source);
   key->source_port = s->destination_port;
@@ -78,7 +78,8 @@ FM_INLINE void FM_N(fm_ct_backward)(const FM_STATE *s, uint8_t direction, FM_CT_
   key->pad0 = 0;
 }
 
-FM_INLINE void FM_N(fm_ct_renew)(FM_CT_VALUE *entry, uint64_t time, uint64_t lifetime, uint8_t tcp_flags, int in) {
+FM_INLINE void FM_N(fm_ct_renew)(FM_CT_VALUE* entry, uint64_t time, uint64_t lifetime, uint8_t tcp_flags,
+                                 int in) {
   entry->expires = time + lifetime;
   if (in)
     entry->in_seen |= tcp_flags;
@@ -86,7 +87,8 @@ FM_INLINE void FM_N(fm_ct_renew)(FM_CT_VALUE *entry, uint64_t time, uint64_t lif
     entry->out_seen |= tcp_flags;
 }
 
-FM_INLINE void FM_N(fm_ct_extend)(FM_CT_VALUE *entry, uint8_t protocol, uint64_t time, uint8_t tcp_flags, int in) {
+FM_INLINE void FM_N(fm_ct_extend)(FM_CT_VALUE* entry, uint8_t protocol, uint64_t time, uint8_t tcp_flags,
+                                  int in) {
   uint64_t lifetime = FM_LIFETIME_OTHER;
   if (protocol == FM_PROTOCOL_TCP) {
     if (!(tcp_flags & FM_TCP_SYN)) entry->flags |= FM_CT_SEEN_NON_SYN;
@@ -96,7 +98,7 @@ FM_INLINE void FM_N(fm_ct_extend)(FM_CT_VALUE *entry, uint8_t protocol, uint64_t
 }
 
 /* Takes a packet into an entry that was found. 0: it opens the connection anew (__ct_lookup). */
-FM_INLINE int FM_N(fm_ct_take)(FM_CT_VALUE *entry, const FM_STATE *s, int of_service, int in) {
+FM_INLINE int FM_N(fm_ct_take)(FM_CT_VALUE* entry, const FM_STATE* s, int of_service, int in) {
   const uint16_t both = FM_CT_OUT_CLOSING | FM_CT_IN_CLOSING;
   const uint8_t tcp_flags = s->protocol == FM_PROTOCOL_TCP ? s->tcp_flags : 0;
   if ((entry->flags & both) != both) FM_N(fm_ct_extend)(entry, s->protocol, s->time, tcp_flags, in);
@@ -107,8 +109,7 @@ FM_INLINE int FM_N(fm_ct_take)(FM_CT_VALUE *entry, const FM_STATE *s, int of_ser
       entry->flags |= both; /* of a service's connection only one direction is seen */
     else
       entry->flags |= in ? FM_CT_IN_CLOSING : FM_CT_OUT_CLOSING;
-    if ((entry->flags & both) == both)
-      FM_N(fm_ct_renew)(entry, s->time, FM_LIFETIME_CLOSED, tcp_flags, in);
+    if ((entry->flags & both) == both) FM_N(fm_ct_renew)(entry, s->time, FM_LIFETIME_CLOSED, tcp_flags, in);
   } else if (fm_opens(tcp_flags) && (entry->flags & both)) {
     entry->flags &= (uint16_t)~(both | FM_CT_SEEN_NON_SYN);
     entry->out_seen = 0;
@@ -120,7 +121,7 @@ FM_INLINE int FM_N(fm_ct_take)(FM_CT_VALUE *entry, const FM_STATE *s, int of_ser
 }
 
 /* A new entry lives as one that has seen a SYN, whatever the packet (ct_create4). */
-FM_INLINE void FM_N(fm_ct_begin)(FM_CT_VALUE *entry, const FM_STATE *s, int in) {
+FM_INLINE void FM_N(fm_ct_begin)(FM_CT_VALUE* entry, const FM_STATE* s, int in) {
   const uint8_t tcp_flags = s->protocol == FM_PROTOCOL_TCP ? FM_TCP_SYN : 0;
   FM_N(fm_ct_extend)(entry, s->protocol, s->time, tcp_flags, in);
   entry->source_identity = s->source_identity;
@@ -128,14 +129,14 @@ FM_INLINE void FM_N(fm_ct_begin)(FM_CT_VALUE *entry, const FM_STATE *s, int in) 
 
 /* Stages. Each returns whether the packet goes on; if not, verdict and reason say why. */
 
-FM_INLINE int FM_N(fm_stage_parse)(FM_STATE *s) {
+FM_INLINE int FM_N(fm_stage_parse)(FM_STATE* s) {
   s->verdict = FM_VERDICT_ALLOW;
   if (FM_UNLIKELY(!fm_tracked(s->protocol))) return FM_N(fm_drop)(s, FM_REASON_UNKNOWN_PROTOCOL);
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_source)(FM_STATE *s, FM_TABLES tables) {
-  const struct fm_identity_value *known = FM_LOOKUP(FM_IDENTITY)(tables, s->source);
+FM_INLINE int FM_N(fm_stage_source)(FM_STATE* s, FM_TABLES tables) {
+  const struct fm_identity_value* known = FM_LOOKUP(FM_IDENTITY)(tables, s->source);
   if (known) {
     s->source_identity = known->identity;
     s->source_cluster = known->cluster;
@@ -144,8 +145,8 @@ FM_INLINE int FM_N(fm_stage_source)(FM_STATE *s, FM_TABLES tables) {
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_destination)(FM_STATE *s, FM_TABLES tables) {
-  const struct fm_identity_value *known = FM_LOOKUP(FM_IDENTITY)(tables, s->destination);
+FM_INLINE int FM_N(fm_stage_destination)(FM_STATE* s, FM_TABLES tables) {
+  const struct fm_identity_value* known = FM_LOOKUP(FM_IDENTITY)(tables, s->destination);
   if (known) {
     s->destination_identity = known->identity;
     s->destination_cluster = known->cluster;
@@ -154,7 +155,7 @@ FM_INLINE int FM_N(fm_stage_destination)(FM_STATE *s, FM_TABLES tables) {
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_service)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_stage_service)(FM_STATE* s, FM_TABLES tables) {
   FM_SERVICE_KEY key;
   FM_COPY(key.address, s->destination);
   key.port = s->destination_port;
@@ -173,8 +174,8 @@ FM_INLINE int FM_N(fm_stage_service)(FM_STATE *s, FM_TABLES tables) {
 }
 
 /* The backend that Maglev gives a new connection; 0 where the service has none. */
-FM_INLINE uint32_t FM_N(fm_choose)(const FM_STATE *s, FM_TABLES tables) {
-  const struct fm_service_value *service = s->service;
+FM_INLINE uint32_t FM_N(fm_choose)(const FM_STATE* s, FM_TABLES tables) {
+  const struct fm_service_value* service = s->service;
   const uint16_t source_port = service->flags & FM_SERVICE_AFFINITY ? 0 : s->source_port;
 #if FM_FAMILY == 4
   const uint32_t hash =
@@ -189,12 +190,13 @@ FM_INLINE uint32_t FM_N(fm_choose)(const FM_STATE *s, FM_TABLES tables) {
   return FM_BACKEND_ID(tables, service, rank);
 }
 
-/* The backend that the client had not long ago; 0 where there is none any more (__lb4_affinity_backend_id). */
-FM_INLINE uint32_t FM_N(fm_stage_affinity)(const FM_STATE *s, FM_TABLES tables) {
+/* The backend that the client had not long ago; 0 where there is none any more (__lb4_affinity_backend_id).
+ */
+FM_INLINE uint32_t FM_N(fm_stage_affinity)(const FM_STATE* s, FM_TABLES tables) {
   FM_AFFINITY_KEY key;
   FM_COPY(key.client, s->source);
   key.service = s->service_number;
-  struct fm_affinity_value *known = FM_LOOKUP(FM_AFFINITY_FIND)(tables, &key);
+  struct fm_affinity_value* known = FM_LOOKUP(FM_AFFINITY_FIND)(tables, &key);
   if (!known) return 0;
   if (known->last_used + s->service->affinity_seconds * FM_SECOND <= s->time ||
       !FM_LOOKUP(FM_TAKES_NEW)(tables, s->service, known->backend)) {
@@ -205,7 +207,7 @@ FM_INLINE uint32_t FM_N(fm_stage_affinity)(const FM_STATE *s, FM_TABLES tables) 
   return known->backend;
 }
 
-FM_INLINE void FM_N(fm_remember_affinity)(const FM_STATE *s, FM_TABLES tables) {
+FM_INLINE void FM_N(fm_remember_affinity)(const FM_STATE* s, FM_TABLES tables) {
   FM_AFFINITY_KEY key;
   struct fm_affinity_value value;
   FM_COPY(key.client, s->source);
@@ -216,7 +218,7 @@ FM_INLINE void FM_N(fm_remember_affinity)(const FM_STATE *s, FM_TABLES tables) {
   FM_LOOKUP(FM_AFFINITY_PUT)(tables, &key, &value);
 }
 
-FM_INLINE int FM_N(fm_pick)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_pick)(FM_STATE* s, FM_TABLES tables) {
   s->backend_id = FM_N(fm_choose)(s, tables);
   s->backend = s->backend_id ? FM_LOOKUP(FM_BACKEND)(tables, s->backend_id) : 0;
   s->opened = 1;
@@ -224,11 +226,11 @@ FM_INLINE int FM_N(fm_pick)(FM_STATE *s, FM_TABLES tables) {
 }
 
 /* The connection's backend, an old or a new one (lb4_local). */
-FM_INLINE int FM_N(fm_stage_balance)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_stage_balance)(FM_STATE* s, FM_TABLES tables) {
   FM_CT_KEY key;
   if (!s->service) return 1;
   FM_N(fm_ct_forward)(s, FM_CT_SERVICE, &key);
-  FM_CT_VALUE *entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
+  FM_CT_VALUE* entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
   if (entry && entry->service == s->service_number && FM_N(fm_ct_take)(entry, s, 1, 0)) {
     s->backend_id = entry->backend;
     s->backend = FM_LOOKUP(FM_BACKEND)(tables, s->backend_id);
@@ -260,7 +262,7 @@ FM_INLINE int FM_N(fm_stage_balance)(FM_STATE *s, FM_TABLES tables) {
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_rewrite)(FM_STATE *s) {
+FM_INLINE int FM_N(fm_stage_rewrite)(FM_STATE* s) {
   if (!s->service) return 1;
   FM_COPY(s->destination, s->backend->address);
   s->destination_port = s->backend->port;
@@ -268,12 +270,12 @@ FM_INLINE int FM_N(fm_stage_rewrite)(FM_STATE *s) {
 }
 
 /* What the source's node knows of the connection. */
-FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE* s, FM_TABLES tables) {
   FM_CT_KEY key;
   FM_CT_VALUE fresh;
   if (!s->source_here && !s->service) return 1;
   FM_N(fm_ct_backward)(s, FM_CT_IN, &key);
-  FM_CT_VALUE *entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
+  FM_CT_VALUE* entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
   if (entry && FM_N(fm_ct_take)(entry, s, 0, 0)) {
     s->ct = FM_CT_REPLY;
     return 1;
@@ -297,11 +299,11 @@ FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE *s, FM_TABLES tables) {
 }
 
 /* What the destination's node knows of the connection; the answer gets the service's address back. */
-FM_INLINE int FM_N(fm_stage_track_in)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_stage_track_in)(FM_STATE* s, FM_TABLES tables) {
   FM_CT_KEY key;
   FM_CT_VALUE fresh;
   FM_N(fm_ct_backward)(s, FM_CT_OUT, &key);
-  FM_CT_VALUE *entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
+  FM_CT_VALUE* entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
   if (entry && FM_N(fm_ct_take)(entry, s, 0, 1)) {
     s->ct = FM_CT_REPLY;
     s->service_number = entry->service;
@@ -324,7 +326,7 @@ FM_INLINE int FM_N(fm_stage_track_in)(FM_STATE *s, FM_TABLES tables) {
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_restore)(FM_STATE *s) {
+FM_INLINE int FM_N(fm_stage_restore)(FM_STATE* s) {
   if (s->ct != FM_CT_REPLY || !s->service_number) return 1;
   FM_COPY(s->source, s->service_address);
   s->source_port = s->service_port;
@@ -332,27 +334,29 @@ FM_INLINE int FM_N(fm_stage_restore)(FM_STATE *s) {
 }
 
 /* No policy is compiled yet: neither side is judged. */
-FM_INLINE int FM_N(fm_stage_egress_policy)(FM_STATE *s) {
+FM_INLINE int FM_N(fm_stage_egress_policy)(FM_STATE* s) {
   s->egress = FM_VERDICT_UNKNOWN;
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_ingress_policy)(FM_STATE *s) {
+FM_INLINE int FM_N(fm_stage_ingress_policy)(FM_STATE* s) {
   s->ingress = FM_VERDICT_UNKNOWN;
   return 1;
 }
 
 /* A packet that leaves an endpoint. Whether it goes on. */
-FM_INLINE int FM_N(fm_from_endpoint)(FM_STATE *s, FM_TABLES tables) {
+FM_INLINE int FM_N(fm_from_endpoint)(FM_STATE* s, FM_TABLES tables) {
   return FM_N(fm_stage_parse)(s) && FM_N(fm_stage_source)(s, tables) && FM_N(fm_stage_service)(s, tables) &&
-         FM_N(fm_stage_balance)(s, tables) && FM_N(fm_stage_rewrite)(s) && FM_N(fm_stage_track_out)(s, tables) &&
-         FM_N(fm_stage_destination)(s, tables) && FM_N(fm_stage_egress_policy)(s);
+         FM_N(fm_stage_balance)(s, tables) && FM_N(fm_stage_rewrite)(s) &&
+         FM_N(fm_stage_track_out)(s, tables) && FM_N(fm_stage_destination)(s, tables) &&
+         FM_N(fm_stage_egress_policy)(s);
 }
 
 /* A packet that comes to an endpoint. Whether it goes on. */
-FM_INLINE int FM_N(fm_to_endpoint)(FM_STATE *s, FM_TABLES tables) {
-  return FM_N(fm_stage_parse)(s) && FM_N(fm_stage_source)(s, tables) && FM_N(fm_stage_destination)(s, tables) &&
-         FM_N(fm_stage_track_in)(s, tables) && FM_N(fm_stage_ingress_policy)(s) && FM_N(fm_stage_restore)(s);
+FM_INLINE int FM_N(fm_to_endpoint)(FM_STATE* s, FM_TABLES tables) {
+  return FM_N(fm_stage_parse)(s) && FM_N(fm_stage_source)(s, tables) &&
+         FM_N(fm_stage_destination)(s, tables) && FM_N(fm_stage_track_in)(s, tables) &&
+         FM_N(fm_stage_ingress_policy)(s) && FM_N(fm_stage_restore)(s);
 }
 
 #undef FM_N

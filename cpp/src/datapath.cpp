@@ -77,10 +77,13 @@ bool has_address(const FrontendSpec& frontend) { return frontend.address.high ||
 
 }  // namespace
 
-Datapath::Parts::Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted) : options(wanted) {
+Datapath::Parts::Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted)
+    : options(wanted) {
   if (!options.shards || options.shards > 256) throw std::invalid_argument("a data path has 1 to 256 shards");
   DatapathOptions part = options;
-  const auto divide = [&](std::uint32_t& capacity) { capacity = (capacity + options.shards - 1) / options.shards; };
+  const auto divide = [&](std::uint32_t& capacity) {
+    capacity = (capacity + options.shards - 1) / options.shards;
+  };
   divide(part.tcp_connections);
   divide(part.other_connections);
   divide(part.affinities);
@@ -140,7 +143,8 @@ void Datapath::Parts::put_frontend(const CompiledService& service, const Compile
   if (record.value.count > 0xffff) flags |= FM_SERVICE_WIDE;
   for (const CompiledFrontend& other : service.frontends)
     if (other.frontend.internal && other.frontend.address == compiled.frontend.address &&
-        other.frontend.port == compiled.frontend.port && other.frontend.protocol == compiled.frontend.protocol)
+        other.frontend.port == compiled.frontend.port &&
+        other.frontend.protocol == compiled.frontend.protocol)
       flags |= FM_SERVICE_TWO_SCOPES;
   record.value.flags = flags;
 }
@@ -264,8 +268,12 @@ template <class F>
 bool find_backend(const FamilyTables<F>& tables, std::uint32_t id, DatapathBackend& out) {
   const BackendRecord<F>* known = tables.backends.find(id);
   if (!known || !id) return false;
-  out = {F::address(known->value.address), __builtin_bswap16(known->value.port), known->value.protocol,
-         known->value.cluster, static_cast<BackendState>(known->value.state), known->weight};
+  out = {F::address(known->value.address),
+         __builtin_bswap16(known->value.port),
+         known->value.protocol,
+         known->value.cluster,
+         static_cast<BackendState>(known->value.state),
+         known->weight};
   return true;
 }
 

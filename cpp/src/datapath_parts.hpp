@@ -17,8 +17,8 @@ struct Datapath::Parts {
   SharedTables shared;
   std::vector<std::unique_ptr<Shard>> shards;
   std::map<std::pair<ServiceId, ClusterId>, Counter> past;  // of frontends that are no more
-  std::uint64_t time = 0;        // of the newest packet
-  std::uint32_t table_size = 0;  // of every Maglev table
+  std::uint64_t time = 0;                                   // of the newest packet
+  std::uint32_t table_size = 0;                             // of every Maglev table
 
   Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted);
 

@@ -29,7 +29,9 @@ struct V4 {
   using AffinityKey = fm_affinity4_key;
 
   static void read(const Column* column, std::size_t at, Stored& out) { out = __builtin_bswap32(column[at]); }
-  static void write(const Stored& stored, Column* column, std::size_t at) { column[at] = __builtin_bswap32(stored); }
+  static void write(const Stored& stored, Column* column, std::size_t at) {
+    column[at] = __builtin_bswap32(stored);
+  }
   static void store(const Address& address, Stored& out) {
     out = __builtin_bswap32(static_cast<std::uint32_t>(address.low));
   }
@@ -48,7 +50,9 @@ struct V6 {
   using Connection = fm_ct6_value;
   using AffinityKey = fm_affinity6_key;
 
-  static void read(const Column* column, std::size_t at, Stored& out) { std::memcpy(out, column + at * 16, 16); }
+  static void read(const Column* column, std::size_t at, Stored& out) {
+    std::memcpy(out, column + at * 16, 16);
+  }
   static void write(const Stored& stored, Column* column, std::size_t at) {
     std::memcpy(column + at * 16, stored, 16);
   }
@@ -77,12 +81,12 @@ struct V6 {
 // Set in the protocol of what the client sees, which is a packet to a service and not to its backend.
 inline constexpr std::uint8_t kServiceSide = 0x40;
 
-// Where all entries of one connection stand: the same for a packet and its answer. The upper four bits are free
-// for what tells those entries apart.
+// Where all entries of one connection stand: the same for a packet and its answer. The upper four bits are
+// free for what tells those entries apart.
 template <class F>
 std::uint32_t connection_hash(const typename F::Stored& source, const typename F::Stored& destination,
-                              std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol,
-                              std::uint64_t secret) {
+                              std::uint16_t source_port, std::uint16_t destination_port,
+                              std::uint8_t protocol, std::uint64_t secret) {
   const std::uint64_t a = F::folded(source, secret) ^ std::uint64_t{source_port} << 40U;
   const std::uint64_t b = F::folded(destination, secret) ^ std::uint64_t{destination_port} << 40U;
   const std::uint64_t low = a < b ? a : b;

@@ -22,26 +22,27 @@ struct StateOf<V6> {
 template <class F>
 using Packet = typename StateOf<F>::Type;
 
-// The stages of each family under one name. The first part knows services and affinity by the client's address,
-// the second knows the connection by both ends as they are after translation: shards divide the work there.
-#define FM_STAGES(N)                                                                                        \
-  FM_INLINE bool balance(fm_state##N& s, Lookups<V##N>& tables) {                                              \
-    tables.begin_service(s.source, s.destination, s.source_port, s.destination_port, s.protocol);           \
-    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_service##N(&s, tables) &&    \
-           fm_stage_balance##N(&s, tables) && fm_stage_rewrite##N(&s);                                      \
-  }                                                                                                         \
-  FM_INLINE bool leave(fm_state##N& s, Lookups<V##N>& tables) {                                                \
-    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);              \
-    return fm_stage_track_out##N(&s, tables) && fm_stage_destination##N(&s, tables) &&                      \
-           fm_stage_egress_policy##N(&s);                                                                   \
-  }                                                                                                         \
-  /* After `leave` or `enter` with the same tables. */                                                      \
-  FM_INLINE bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                                         \
-    return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);   \
-  }                                                                                                         \
-  FM_INLINE bool enter(fm_state##N& s, Lookups<V##N>& tables) {                                                \
-    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);              \
-    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_destination##N(&s, tables);  \
+// The stages of each family under one name. The first part knows services and affinity by the client's
+// address, the second knows the connection by both ends as they are after translation: shards divide the work
+// there.
+#define FM_STAGES(N)                                                                                       \
+  FM_INLINE bool balance(fm_state##N& s, Lookups<V##N>& tables) {                                          \
+    tables.begin_service(s.source, s.destination, s.source_port, s.destination_port, s.protocol);          \
+    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_service##N(&s, tables) &&   \
+           fm_stage_balance##N(&s, tables) && fm_stage_rewrite##N(&s);                                     \
+  }                                                                                                        \
+  FM_INLINE bool leave(fm_state##N& s, Lookups<V##N>& tables) {                                            \
+    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \
+    return fm_stage_track_out##N(&s, tables) && fm_stage_destination##N(&s, tables) &&                     \
+           fm_stage_egress_policy##N(&s);                                                                  \
+  }                                                                                                        \
+  /* After `leave` or `enter` with the same tables. */                                                     \
+  FM_INLINE bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                                     \
+    return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);  \
+  }                                                                                                        \
+  FM_INLINE bool enter(fm_state##N& s, Lookups<V##N>& tables) {                                            \
+    tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \
+    return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_destination##N(&s, tables); \
   }
 FM_STAGES(4)
 FM_STAGES(6)
@@ -174,7 +175,8 @@ void run_in_turn(SharedTables& shared, Shard& shard, const PacketColumns<typenam
   }
 }
 
-// Each part of the work is divided by what it keeps: the first by the client's address, the second by both ends.
+// Each part of the work is divided by what it keeps: the first by the client's address, the second by both
+// ends.
 template <class F>
 std::uint32_t first_shard(const Packet<F>& s, std::uint64_t secret) {
   typename F::AffinityKey key{};

@@ -16,7 +16,8 @@ unsigned bits_of(Family family) { return family == Family::v4 ? 32 : 128; }
 Number last_of(const Prefix& prefix) {
   const unsigned free_bits = bits_of(prefix.address.family) - prefix.length;
   Number last = number_of(prefix.address);
-  if (free_bits >= 64) last[0] |= free_bits == 128 ? ~std::uint64_t{0} : (std::uint64_t{1} << (free_bits - 64)) - 1;
+  if (free_bits >= 64)
+    last[0] |= free_bits == 128 ? ~std::uint64_t{0} : (std::uint64_t{1} << (free_bits - 64)) - 1;
   last[1] |= free_bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << free_bits) - 1;
   return last;
 }

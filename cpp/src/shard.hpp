@@ -65,7 +65,7 @@ struct Placed {
   ServiceId service = 0;
   FrontendSpec frontend;
   const Selection* selection = nullptr;
-  const std::uint32_t* ids = nullptr;  // of the backends, by rank
+  const std::uint32_t* ids = nullptr;                 // of the backends, by rank
   std::atomic<const maglev::Table*> table = nullptr;  // fetched when a packet first needs it
   Placed() = default;
   Placed(const Placed& other) { *this = other; }
@@ -169,8 +169,8 @@ class Lookups {
   const fm_config* config;
   std::uint64_t time = 0;
 
-  // A packet is looked for under few hashes, each worked out once: what the client sees, and, after translation,
-  // the same one for both ends and both directions.
+  // A packet is looked for under few hashes, each worked out once: what the client sees, and, after
+  // translation, the same one for both ends and both directions.
   void begin_service(const typename F::Stored& source, const typename F::Stored& destination,
                      std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port,

@@ -63,11 +63,12 @@ class DatapathTest : public ::testing::Test {
       const std::uint32_t source = number(packet.source);
       const std::uint32_t destination = number(packet.destination);
       Decision d;
-      by.process(PacketColumns<std::uint32_t>{1, &source, &destination, &packet.source_port, &packet.destination_port,
-                                              &packet.protocol, &packet.tcp_flags, &packet.time},
-                 {&d.verdict, &d.egress, &d.ingress, &d.reason, &d.state, &d.source, &d.destination, &d.source_port,
-                  &d.destination_port, &d.backend, &d.service, &d.source_identity, &d.destination_identity,
-                  &d.proxy_port});
+      by.process(PacketColumns<std::uint32_t>{1, &source, &destination, &packet.source_port,
+                                              &packet.destination_port, &packet.protocol, &packet.tcp_flags,
+                                              &packet.time},
+                 {&d.verdict, &d.egress, &d.ingress, &d.reason, &d.state, &d.source, &d.destination,
+                  &d.source_port, &d.destination_port, &d.backend, &d.service, &d.source_identity,
+                  &d.destination_identity, &d.proxy_port});
       decisions.push_back(d);
     }
     return decisions;
@@ -157,7 +158,8 @@ TEST_F(DatapathTest, affinity_holds_a_client_until_its_time_is_over) {
   fleet.set_slice(2, "echo", {"10.2.0.1", "10.2.0.2", "10.2.0.3", "10.2.0.4"});
   path->adopt(tables(1));
   for (std::uint16_t port = 2000; port < 2020; ++port)
-    EXPECT_EQ(decide({.source_port = port, .tcp_flags = kSyn, .time = kSecond}).destination, number("10.1.0.1"));
+    EXPECT_EQ(decide({.source_port = port, .tcp_flags = kSyn, .time = kSecond}).destination,
+              number("10.1.0.1"));
   const Decision later = decide({.source_port = 3000, .tcp_flags = kSyn, .time = 11 * kSecond});
   const Decision same = decide({.source_port = 3001, .tcp_flags = kSyn, .time = 12 * kSecond});
   EXPECT_EQ(later.destination, same.destination);
@@ -207,11 +209,12 @@ TEST_F(DatapathTest, shards_decide_as_one) {
     std::vector<std::uint8_t> verdict(n), egress(n), ingress(n), reason(n), state(n);
     std::vector<std::uint32_t> from(n), to(n), backend(n), service(n), first(n), second(n);
     std::vector<std::uint16_t> from_port(n), to_port(n), proxy(n);
-    by.process(PacketColumns<std::uint32_t>{n, source.data(), destination.data(), source_port.data(),
-                                            destination_port.data(), protocol.data(), flags.data(), &time, true},
-               {verdict.data(), egress.data(), ingress.data(), reason.data(), state.data(), from.data(), to.data(),
-                from_port.data(), to_port.data(), backend.data(), service.data(), first.data(), second.data(),
-                proxy.data()});
+    by.process(
+        PacketColumns<std::uint32_t>{n, source.data(), destination.data(), source_port.data(),
+                                     destination_port.data(), protocol.data(), flags.data(), &time, true},
+        {verdict.data(), egress.data(), ingress.data(), reason.data(), state.data(), from.data(), to.data(),
+         from_port.data(), to_port.data(), backend.data(), service.data(), first.data(), second.data(),
+         proxy.data()});
     std::vector<std::uint32_t> all = from;
     all.insert(all.end(), to.begin(), to.end());
     all.insert(all.end(), state.begin(), state.end());
@@ -234,19 +237,20 @@ TEST_F(DatapathTest, a_chain_takes_each_packet_through_both_ends) {
   int remote = 0;
   for (std::uint16_t source_port = 1; source_port < 40; ++source_port) {
     Decision d;
-    chain.process(PacketColumns<std::uint32_t>{1, &source, &destination, &source_port, &port, &protocol, &kSyn, &time},
-                  {&d.verdict, &d.egress, &d.ingress, &d.reason, &d.state, &d.source, &d.destination, &d.source_port,
-                   &d.destination_port, &d.backend, &d.service, &d.source_identity, &d.destination_identity,
-                   &d.proxy_port});
+    chain.process(
+        PacketColumns<std::uint32_t>{1, &source, &destination, &source_port, &port, &protocol, &kSyn, &time},
+        {&d.verdict, &d.egress, &d.ingress, &d.reason, &d.state, &d.source, &d.destination, &d.source_port,
+         &d.destination_port, &d.backend, &d.service, &d.source_identity, &d.destination_identity,
+         &d.proxy_port});
     if (d.destination != number("10.2.0.1")) continue;
     ++remote;
     Decision back;
     const std::uint16_t backend_port = 8080;
-    chain.process(
-        PacketColumns<std::uint32_t>{1, &d.destination, &source, &backend_port, &source_port, &protocol, &kAck, &time},
-        {&back.verdict, &back.egress, &back.ingress, &back.reason, &back.state, &back.source, &back.destination,
-         &back.source_port, &back.destination_port, &back.backend, &back.service, &back.source_identity,
-         &back.destination_identity, &back.proxy_port});
+    chain.process(PacketColumns<std::uint32_t>{1, &d.destination, &source, &backend_port, &source_port,
+                                               &protocol, &kAck, &time},
+                  {&back.verdict, &back.egress, &back.ingress, &back.reason, &back.state, &back.source,
+                   &back.destination, &back.source_port, &back.destination_port, &back.backend, &back.service,
+                   &back.source_identity, &back.destination_identity, &back.proxy_port});
     EXPECT_EQ(back.source, destination);
     EXPECT_EQ(back.state, FM_CT_REPLY);
   }
@@ -255,12 +259,10 @@ TEST_F(DatapathTest, a_chain_takes_each_packet_through_both_ends) {
 }
 
 TEST(Ranges, the_longest_prefix_counts) {
-  const std::vector<Prefix> prefixes{{*Address::parse("10.0.0.0"), 8, 1},
-                                     {*Address::parse("10.1.0.0"), 16, 2},
-                                     {*Address::parse("10.1.2.0"), 24, 3},
-                                     {*Address::parse("10.1.2.3"), 32, 4},
-                                     {*Address::parse("fd00::"), 16, 5},
-                                     {*Address::parse("fd00:1::"), 32, 6}};
+  const std::vector<Prefix> prefixes{
+      {*Address::parse("10.0.0.0"), 8, 1},  {*Address::parse("10.1.0.0"), 16, 2},
+      {*Address::parse("10.1.2.0"), 24, 3}, {*Address::parse("10.1.2.3"), 32, 4},
+      {*Address::parse("fd00::"), 16, 5},   {*Address::parse("fd00:1::"), 32, 6}};
   const Ranges ranges(prefixes);
   const auto cluster = [&](const std::string& text) {
     const Address address = *Address::parse(text);

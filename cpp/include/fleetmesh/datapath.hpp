@@ -82,7 +82,8 @@ class Datapath {
   std::unique_ptr<Parts> parts_;
 };
 
-// The data paths of a whole mesh: each packet leaves through its source's and arrives through its destination's.
+// The data paths of a whole mesh: each packet leaves through its source's and arrives through its
+// destination's.
 class DatapathChain {
  public:
   // By cluster id; null where there is none. `everywhere` is where all clusters are.

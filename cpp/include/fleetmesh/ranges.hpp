@@ -43,7 +43,8 @@ class Ranges {
 
   std::vector<std::uint32_t> starts4_;
   std::vector<ClusterId> clusters4_;
-  std::vector<std::uint16_t> blocks_;  // of each /16: the stretch that its first address is in, or kWhole and a cluster
+  std::vector<std::uint16_t>
+      blocks_;  // of each /16: the stretch that its first address is in, or kWhole and a cluster
   std::vector<std::array<std::uint64_t, 2>> starts6_;
   std::vector<ClusterId> clusters6_;
   std::array<fm_identity_value, 512> values_{};
