@@ -9,8 +9,8 @@ namespace {
 
 // For each of 256 masks, the lanes of its bits, then any.
 struct Packing {
-  alignas(64) std::uint64_t lanes[256];
-  constexpr Packing() : lanes{} {
+  alignas(64) std::uint64_t lanes[256]{};
+  constexpr Packing() {
     for (std::uint32_t mask = 0; mask < 256; ++mask) {
       std::uint32_t at = 0;
       for (std::uint32_t lane = 0; lane < 8; ++lane)

@@ -22,8 +22,7 @@ struct Probe {
     const auto whole = static_cast<Entry>(size);
     std::uint32_t count = length;
     while (true) {
-      for (std::uint32_t k = 0; k < kLanes; ++k) {
-        const Entry lane = lanes[k];
+      for (const Entry lane : lanes) {
         places[count] = lane;
         count += free[lane];
       }

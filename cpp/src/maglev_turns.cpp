@@ -52,8 +52,9 @@ void Turns::set(std::uint32_t i) {
 }
 
 void Turns::clear(std::uint32_t i) {
-  if ((ready_[i / kBits] &= ~(std::uint64_t{1} << i % kBits)) == 0)
-    nonempty_[i / kBits / kBits] &= ~(std::uint64_t{1} << i / kBits % kBits);
+  auto& word = ready_[i / kBits];
+  word &= ~(std::uint64_t{1} << i % kBits);
+  if (word == 0) nonempty_[i / kBits / kBits] &= ~(std::uint64_t{1} << i / kBits % kBits);
 }
 
 // The turn (from 0) in which it is ready again, at the earliest `next`; `size` or more for never.

@@ -4,6 +4,7 @@
 // backend sets share one table whatever ids their backends have.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -47,7 +48,8 @@ struct Candidate {
   bool internal = false;
   std::uint16_t weight = 1;
   std::uint32_t cluster_id = 0;  // 0: not part of the text
-  std::string zone = {};         // of an IPv6 address
+  // Of an IPv6 address. GCC warns where a field without an initializer is left out.
+  std::string zone = {};  // NOLINT(readability-redundant-member-init)
 };
 
 // As Cilium's BackendInfo.setHashString. Throws std::invalid_argument for another protocol.
@@ -129,7 +131,7 @@ class Shared {
   std::shared_ptr<const Value> get(const Hash& digest, Make&& make) {
     if (auto known = find(digest)) return known;
     std::shared_ptr<const Value> made = make();
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     auto& place = known_[digest];
     if (auto known = place.lock()) return known;
     place = made;
@@ -139,7 +141,7 @@ class Shared {
 
   // How many digests are remembered, those of values that are gone included.
   std::size_t remembered() const {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     return known_.size();
   }
 
@@ -149,7 +151,7 @@ class Shared {
   };
 
   std::shared_ptr<const Value> find(const Hash& digest) const {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     const auto at = known_.find(digest);
     return at == known_.end() ? nullptr : at->second.lock();
   }

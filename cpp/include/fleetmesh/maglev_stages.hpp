@@ -79,6 +79,8 @@ extern const Fills kAvx2Fills;
 extern const Fills kAvx512Fills;
 #endif
 
+// Each file that includes this has its own, for its own instructions.
+// NOLINTNEXTLINE(misc-anonymous-namespace-in-header)
 namespace {
 
 // `Probe` lists the free entries of a walk.
