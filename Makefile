@@ -17,7 +17,7 @@ EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" +
 EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan property real bench stubs format \
+.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan property real bench bench-gate bench-peers stubs format \
         constraints clean
 
 help:  ## this list
@@ -84,6 +84,16 @@ bench: develop  ## benchmarks of the core and of the package
 	@for program in $(patsubst cpp/bench/%.cpp,build/release/%,$(wildcard cpp/bench/*.cpp)); do $$program || exit 1; done
 	$(BIN)/python -m pytest -q -n 0 benchmarks
 	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
+
+bench-gate: develop  ## instructions of the Maglev fills against their bars (needs valgrind)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target maglev_bench
+	$(BIN)/python benchmarks/maglev_gate.py
+
+bench-peers: develop  ## Maglev tables beside Cilium's and others' (needs Go)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target maglev_bench
+	$(BIN)/python benchmarks/peers/compare.py
 
 stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
 	$(BIN)/python scripts/generate_stubs.py --write

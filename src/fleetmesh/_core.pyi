@@ -16,6 +16,8 @@ __all__: list[str] = [
     "Snapshot",
     "Tables",
     "Transaction",
+    "maglev_fill",
+    "maglev_fills",
     "maglev_movement",
     "maglev_murmur3",
     "maglev_sizes",
@@ -335,6 +337,23 @@ class Core:
     def snapshot(self) -> Snapshot: ...
     @property
     def generation(self) -> int: ...
+
+def maglev_fill(
+    how: str,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    walks: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    weights: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> list[int]:
+    """
+    The rank that has each entry; walks are (offset, skip) by rank. All ways give the same.
+    """
+
+def maglev_fills() -> list[str]:
+    """
+    The ways to fill a table that this machine can run: plain, and fast ones.
+    """
 
 def maglev_movement(
     before: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],
