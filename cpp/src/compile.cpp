@@ -37,21 +37,23 @@ void mark_in_use(std::vector<SelectionMaker::Item>& items) {
 class Compilation {
  public:
   Compilation(const Mesh& mesh, const std::shared_ptr<const State>& state, Viewer viewer,
-              const TableOptions& options, ServiceId service, const ServiceEntry& entry,
-              const ServiceSpec& spec, const Compiled* older)
+              const TableOptions& options, ServiceId service, const ServiceEntry& entry, const Offer& offer,
+              const Compiled* older)
       : mesh_(mesh),
         state_(state),
         viewer_(viewer),
         options_(options),
         service_(service),
         entry_(entry),
-        spec_(spec),
+        offer_(offer),
+        spec_(*offer.spec),
         older_(older),
         caches_(*mesh.shared().tables) {}
 
   std::shared_ptr<const Compiled> run() {
     auto result = std::make_shared<Compiled>();
     result->version = entry_.version;
+    if (entry_.covered.has(viewer_.cluster)) result->own_version = offer_.version;
     result->topology_version = state_->topology_version;
     result->service.service = service_;
     result->service.affinity_seconds = spec_.session_affinity_seconds;
@@ -199,6 +201,7 @@ class Compilation {
   const TableOptions& options_;
   ServiceId service_;
   const ServiceEntry& entry_;
+  const Offer& offer_;
   const ServiceSpec& spec_;
   const Compiled* older_;
   TableCaches& caches_;
@@ -208,9 +211,9 @@ class Compilation {
 
 std::shared_ptr<const Compiled> compile(const Mesh& mesh, const std::shared_ptr<const State>& state,
                                         Viewer viewer, const TableOptions& options, ServiceId service,
-                                        const ServiceEntry& entry, const ServiceSpec& spec,
+                                        const ServiceEntry& entry, const Offer& offer,
                                         const Compiled* older) {
-  return Compilation(mesh, state, viewer, options, service, entry, spec, older).run();
+  return Compilation(mesh, state, viewer, options, service, entry, offer, older).run();
 }
 
 }  // namespace fleetmesh

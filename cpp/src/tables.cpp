@@ -19,13 +19,15 @@ std::shared_ptr<const Tables> Tables::advance(std::shared_ptr<const State> state
 
 const CompiledService* Tables::service(ServiceId service) const {
   const ServiceEntry* entry = state_->services.find(service);
-  const ServiceSpec* spec = entry ? state_->spec(viewer_.cluster, service) : nullptr;
-  if (!spec) return nullptr;
+  const Offer* offer = entry ? state_->offers.find({viewer_.cluster, service}) : nullptr;
+  if (!offer || !offer->spec) return nullptr;
   const auto answer = [](const Compiled& compiled) {
     return compiled.service.frontends.empty() ? nullptr : &compiled.service;
   };
   const auto holds = [&](const Compiled& known) {
-    return known.version == entry->version && known.topology_version == state_->topology_version;
+    if (known.topology_version != state_->topology_version) return false;
+    return known.version == entry->version ||
+           (known.own_version == offer->version && entry->covered.has(viewer_.cluster));
   };
   std::shared_ptr<const Compiled> older;
   {
@@ -35,7 +37,7 @@ const CompiledService* Tables::service(ServiceId service) const {
       older = *known;
     }
   }
-  auto fresh = compile(*mesh_, state_, viewer_, options_, service, *entry, *spec, older.get());
+  auto fresh = compile(*mesh_, state_, viewer_, options_, service, *entry, *offer, older.get());
   const std::scoped_lock lock(mutex_);
   auto& place = compiled_[service];
   if (!place || !holds(*place)) place = std::move(fresh);  // else another thread was faster

@@ -249,11 +249,16 @@ void Transaction::touch_claimants(const ClaimKey& key) {
       const ServiceId claimant = at.key().service;
       if (!seen.insert(claimant).second) continue;
       touch(claimant).own.add(key.member);
-      state_.services[claimant].version = ++shared().versions;
+      renew({key.member, claimant});
       for (const auto& own : state_.spec(key.member, claimant)->frontends)
         open.push_back({key.member, own.address, own.port, own.protocol, own.internal, 0});
     }
   }
+}
+
+// Something else than its own facts changed what an offer means to its member.
+void Transaction::renew(const OfferKey& key) {
+  state_.services[key.service].version = state_.offers[key].version = ++shared().versions;
 }
 
 void Transaction::settle(const OfferKey& key, const Offer& before) {
@@ -271,7 +276,7 @@ void Transaction::settle(const OfferKey& key, const Offer& before) {
   }
   ServiceEntry& entry = state_.services[key.service];
   const bool held = after.spec || after.rows > 0 || after.portless > 0;
-  entry.version = ++shared().versions;
+  entry.version = after.version = ++shared().versions;
   if (before.spec != after.spec || had != has) entry.class_version = entry.version;
   entry.holders.set(key.member, held);
   entry.exporters.set(key.member, has);
@@ -467,14 +472,18 @@ Delta Transaction::commit() {
   zones_changed_.each([&](ClusterId member) {
     const MemberFacts* facts = state_.members.find(member);
     if (!facts) return;
+    std::vector<OfferKey> concerned;
     for (auto at = state_.offers.lower_bound({member, 0}); at && at.key().member == member; at.next()) {
       const ServiceSpec* spec = at.value().spec;
       // Of services that contest an address each node has the one that is exposed there.
       if (!spec || (!spec->node_matters(facts->service_topology) &&
                     !contested(state_, member, at.key().service, *spec)))
         continue;
-      touch(at.key().service).own.add(member);
-      state_.services[at.key().service].version = ++shared().versions;
+      concerned.push_back(at.key());
+    }
+    for (const OfferKey& key : concerned) {
+      touch(key.service).own.add(member);
+      renew(key);
     }
   });
   ++state_.generation;

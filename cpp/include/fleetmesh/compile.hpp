@@ -37,10 +37,12 @@ struct ClassSelections {
   std::vector<std::pair<FrontendSpec, std::shared_ptr<const Selection>>> of_kind;  // without address and port
 };
 
-// A service of one viewer, and how long that holds.
+// A service of one viewer, and how long that holds: while the service is of that version, or the viewer, who
+// serves itself, has an offer of that version.
 struct Compiled {
   CompiledService service;  // no frontends where the viewer has none
   std::uint64_t version = 0;
+  std::uint64_t own_version = 0;  // 0: others matter
   std::uint64_t topology_version = 0;
   std::shared_ptr<const ClassSelections> of_class;  // kept for the others of the class
 };
@@ -55,7 +57,6 @@ struct Viewer {
 // `older` is what the viewer had before, if anything: it saves work, and never changes the answer.
 std::shared_ptr<const Compiled> compile(const Mesh& mesh, const std::shared_ptr<const State>& state,
                                         Viewer viewer, const TableOptions& options, ServiceId service,
-                                        const ServiceEntry& entry, const ServiceSpec& spec,
-                                        const Compiled* older);
+                                        const ServiceEntry& entry, const Offer& offer, const Compiled* older);
 
 }  // namespace fleetmesh

@@ -144,6 +144,7 @@ struct ActiveCount {
 // What one member has of one service. Trivially copyable, as changes copy it along with its neighbours.
 struct Offer {
   const ServiceSpec* spec = nullptr;  // owned by State::specs; null: endpoints without a Service
+  std::uint64_t version = 0;          // never the same for two different contents, claims and nodes included
   Revision record_revision = 0;       // when its record last changed
   std::uint64_t rows_digest = 0;      // of the rows as the record has them
   std::uint32_t rows = 0;
