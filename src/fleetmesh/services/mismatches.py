@@ -33,11 +33,11 @@ def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
 def preference_unknown_cluster(facts: ServiceFacts) -> Iterable[Finding]:
     """A cluster that is preferred and is no member of the mesh."""
     members = set(facts.judge.names.values())
-    unknown: defaultdict[str, list[int]] = defaultdict(list)
+    unknown: dict[str, list[int]] = {}
     for cluster, spec in facts.specs.items():
         for name in (*spec.prefer_clusters, *(name for name, _ in spec.cluster_weights)):
             if name not in members:
-                unknown[name].append(cluster)
+                unknown.setdefault(name, []).append(cluster)
     for name, clusters in sorted(unknown.items()):
         yield facts.report(
             "preference-unknown-cluster",
