@@ -4,7 +4,9 @@ The staged data path decides as one that takes a packet at a time and looks ever
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
@@ -33,21 +35,32 @@ Decide = Callable[[Packet], Walk]
 
 FLAGS = (SYN, SYN, SYN, ACK, ACK, ACK, ACK, SYN | ACK, FIN | ACK, RST, SYN | FIN, 0)
 # Times come to lie right on the end of every time-out, and on either side of it.
-STEPS = (0,) * 12 + (1, SECOND, 5 * SECOND - 1, 5 * SECOND, 10 * SECOND - 1, 10 * SECOND, 50 * SECOND)
+STEPS = (0,) * 30 + (1, SECOND, 5 * SECOND - 1, 5 * SECOND, 10 * SECOND - 1, 10 * SECOND, 50 * SECOND)
 LEAPS = (60 * SECOND - 1, 60 * SECOND, 21600 * SECOND - 1, 21600 * SECOND)
 CLIENT_PORTS = (1000, 1000, 1001, 8080)
 AFFINITY = 5
 ICMP = {False: 1, True: 58}
 KINDS = {
-    "ask": 3,  # a service
-    "talk": 3,  # open a connection to one, as far as its third packet
-    "answer": 4,  # what was before
-    "again": 5,  # another packet of what was before
-    "beside": 2,  # the same from another port, opening
+    "ask": 2,  # a service
+    "talk": 2,  # open a connection to one, as far as its third packet
+    "answer": 3,  # what was before
+    "again": 3,  # another packet of what was before
+    "further": 10,  # another packet to a service that was asked before
+    "beside": 4,  # a connection to the same service, maybe from another port
     "through": 2,  # the same ports through another service
-    "close": 2,  # what was before, from both sides
+    "close": 4,  # what was before, from both sides
     "direct": 1,  # to a backend
     "any": 1,
+}
+CHANGES = {
+    "hit": 6,  # the newest packet's backend is gone, or terminates
+    "set": 4,  # the backends of all services in both clusters
+    "slices": 4,  # those of one service in one cluster
+    "empty": 1,
+    "delete": 1,  # a service
+    "service": 1,  # it is back, without affinity
+    "affinity": 1,
+    "fail": 1,  # the other cluster, or it is back
 }
 
 
@@ -75,12 +88,7 @@ class Recipe:
 
 @attrs.frozen
 class Change:
-    """
-    What happens between two calls.
-
-    Attributes:
-        kind: `hit` takes the newest packet's backend away or lets it terminate; `all` brings every one back.
-    """
+    """What happens between two calls."""
 
     kind: str
     cluster: str
@@ -95,21 +103,19 @@ recipes = st.builds(
     port=st.sampled_from(CLIENT_PORTS),
     which=st.integers(0, 7),
     before=st.sampled_from([0, 0, 0, 1, 1, 2, 3]),
-    protocol=st.sampled_from([0] * 8 + [1, 1, 2, 3, 4]),
+    protocol=st.sampled_from([0] * 16 + [1, 1, 1, 2, 2, 3, 4]),
     flags=st.sampled_from(FLAGS),
     step=st.sampled_from(STEPS + LEAPS),
 )
 changes = st.builds(
     Change,
-    kind=st.sampled_from(
-        ["hit"] * 6 + ["slices"] * 3 + ["all"] * 2 + ["delete", "service", "affinity", "fail"]
-    ),
+    kind=st.sampled_from([kind for kind, times in CHANGES.items() for _ in range(times)]),
     cluster=st.sampled_from([EAST, WEST]),
     name=st.sampled_from(sorted(NUMBERS)),
-    states=st.tuples(*[st.sampled_from(["terminating", "ready", "gone"])] * 3),
+    states=st.tuples(*[st.sampled_from(["ready", "terminating", "ready", "gone"])] * 3),
 )
 rounds = st.lists(
-    st.tuples(st.lists(changes, max_size=2), st.lists(recipes, min_size=3, max_size=14)),
+    st.tuples(st.lists(changes, max_size=2), st.lists(recipes, min_size=4, max_size=14)),
     min_size=4,
     max_size=9,
 )
@@ -133,11 +139,12 @@ def take(mesh: fm.Mesh, change: Change, newest: Place | None) -> None:
     member = mesh.members[change.cluster]
     if change.kind == "slices":
         member.apply(slices(change.cluster, change.name, dict(enumerate(change.states, 1))))
-    elif change.kind == "all":
-        for name in NUMBERS:
-            member.apply(slices(change.cluster, name, dict.fromkeys((1, 2, 3), "ready")))
+    elif change.kind in {"set", "empty"}:
+        states = dict(enumerate(change.states, 1)) if change.kind == "set" else {}
+        for cluster, name in itertools.product(IDS, NUMBERS):
+            mesh.members[cluster].apply(slices(cluster, name, states))
     elif change.kind == "hit" and newest is not None:
-        hit(mesh, newest, change.states[0])
+        hit(mesh, newest, "gone" if change.states[0] == "gone" else "terminating")
     elif change.kind == "delete":
         if any(each.kind == "Service" and each.name == change.name for each in member.resources.values()):
             member.delete([service(change.cluster, change.name)])
@@ -153,7 +160,7 @@ def take(mesh: fm.Mesh, change: Change, newest: Place | None) -> None:
 
 def hit(mesh: fm.Mesh, backend: Place, state: str) -> None:
     """One backend changes for all services, the others of its cluster are ready."""
-    for cluster, number in ((cluster, number) for cluster in IDS for number in (1, 2, 3)):
+    for cluster, number in itertools.product(IDS, (1, 2, 3)):
         if backend[0] in {ip_address(pod(cluster, number, v6=v6)) for v6 in (False, True)}:
             states = {other: state if other == number else "ready" for other in (1, 2, 3)}
             for name in NUMBERS:
@@ -200,10 +207,12 @@ class Kitchen:
                 yield self._answer(*self._past[-1], SYN | ACK)
                 yield attrs.evolve(first, flags=ACK)
             return
-        packet, walk = self._past[-1 - recipe.before % len(self._past)]
+        asked = [each for each in self._past if each[1].asked is not None]
+        past = asked if asked and recipe.kind in {"further", "beside", "through", "close"} else self._past
+        packet, walk = past[-1 - recipe.before % len(past)]
         if recipe.kind == "answer":
             yield self._answer(packet, walk, recipe.flags)
-        elif recipe.kind == "again":
+        elif recipe.kind in {"again", "further"}:
             yield attrs.evolve(packet, flags=recipe.flags, time=self._time)
         elif recipe.kind == "beside":
             yield attrs.evolve(packet, source_port=recipe.port, flags=SYN, time=self._time)
@@ -245,7 +254,7 @@ def check(packets: Sequence[Packet], found: Sequence[Any], wanted: Sequence[Any]
         assert one == other
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(rounds, st.booleans(), st.none() | st.tuples(small, small, small))
 def test_a_data_path_decides_as_its_double(
     taken: Rounds, v6: bool, bounds: tuple[int, int, int] | None
@@ -342,11 +351,7 @@ def test_a_mesh_takes_packets_through_both_ends_as_its_double(taken: Rounds, v6:
         for reader in readers:
             reader.catch_up()
         going = {name: path for name, path in slow.items() if not mesh.members[name].failed}
-        served = list(
-            kitchen.serve(
-                recipe, lambda packet, on=going: double.through_both_ends(on, everywhere(mesh), packet)
-            )
-        )
+        served = list(kitchen.serve(recipe, partial(double.through_both_ends, going, everywhere(mesh))))
         packets = [packet for packet, _ in served]
 
         decided = meanings.read(mesh.process(columns(packets)))
