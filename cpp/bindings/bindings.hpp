@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "fleetmesh/state.hpp"
@@ -42,6 +43,9 @@ struct SpecArguments {
   std::optional<std::vector<std::string>> exposed_on;
   std::uint64_t record_digest = 0;
   std::string created;
+  std::vector<std::string> prefer_clusters;
+  std::vector<std::pair<std::string, int>> cluster_weights;
+  std::uint32_t min_local_backends = 1;
 
   bool operator==(const SpecArguments&) const = default;
 };

@@ -4,10 +4,12 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "bindings.hpp"
 #include "fleetmesh/maglev.hpp"
+#include "fleetmesh/maglev_fill.hpp"
 
 namespace py = pybind11;
 
@@ -91,6 +93,42 @@ Ids lookup_table(const std::vector<Row>& rows, std::uint32_t size, const std::st
   return array;
 }
 
+std::vector<std::string> fills() {
+  std::vector<std::string> names{"plain"};
+  for (const auto cpu : maglev::runnable()) names.emplace_back(maglev::name_of(cpu));
+  return names;
+}
+
+std::vector<std::uint32_t> fill(const std::string& how, std::uint32_t size,
+                                const std::vector<std::pair<std::uint32_t, std::uint32_t>>& walks,
+                                std::vector<std::uint16_t> weights) {
+  if (std::find(maglev::kSizes.begin(), maglev::kSizes.end(), size) == maglev::kSizes.end() ||
+      walks.empty() || walks.size() != weights.size())
+    throw std::invalid_argument("a size that is none, no walk, or not a weight for each");
+  std::vector<maglev::Walk> all;
+  for (const auto& [offset, skip] : walks) {
+    if (offset >= size || skip == 0 || skip >= size) throw std::invalid_argument("a walk outside the table");
+    all.push_back({offset, skip});
+  }
+  if (!maglev::weights_count(weights)) weights.clear();
+  std::vector<std::uint32_t> table(size);
+  if (how == "plain") {
+    maglev::fill_plain(size, all, weights, table.data());
+    return table;
+  }
+  for (const auto cpu : maglev::runnable()) {
+    if (how != maglev::name_of(cpu)) continue;
+    if (all.size() > 0xffff) {
+      maglev::fill(cpu, size, all, weights, table.data());
+      return table;
+    }
+    std::vector<std::uint16_t> ranks(size);
+    maglev::fill(cpu, size, all, weights, ranks.data());
+    return {ranks.begin(), ranks.end()};
+  }
+  throw std::invalid_argument("no fill '" + how + "' on this machine");
+}
+
 std::span<const std::uint32_t> column(const Ids& ids, const char* name) {
   if (ids.ndim() != 1) throw std::invalid_argument(std::string(name) + " is not one-dimensional");
   return {ids.data(), static_cast<std::size_t>(ids.size())};
@@ -105,6 +143,11 @@ void register_maglev(py::module_& module) {
   module.def(
       "maglev_text", [](const Row& row) { return maglev::text_of(candidate_of(row)); }, py::arg("candidate"),
       "The text by which Cilium sorts and hashes a backend; ValueError if it can't be one.");
+  module.def("maglev_fills", &fills,
+             "The ways to fill a table that this machine can run: plain, and fast ones.");
+  module.def("maglev_fill", &fill, py::arg("how"), py::arg("size"), py::arg("walks"), py::arg("weights"),
+             py::call_guard<py::gil_scoped_release>(),
+             "The rank that has each entry; walks are (offset, skip) by rank. All ways give the same.");
   module.def(
       "maglev_murmur3",
       [](const std::string& text, std::uint32_t seed) {

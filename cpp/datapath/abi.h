@@ -32,8 +32,11 @@ enum fm_verdict {
 enum fm_reason {
   FM_REASON_NONE = 0,
   FM_REASON_POLICY = 133,
+  FM_REASON_INVALID = 134, /* not a packet that can be read: too short, or with IP options */
   FM_REASON_UNKNOWN_PROTOCOL = 137,
+  FM_REASON_CHECKSUM = 154, /* could not be mended after a translation */
   FM_REASON_CT_CREATE_FAILED = 155,
+  FM_REASON_FRAGMENT = 157,   /* not the first of its packet, so without ports */
   FM_REASON_NO_BACKEND = 158, /* Cilium's DROP_NO_SERVICE: a service without a backend */
   FM_REASON_POLICY_DENY = 181,
   FM_REASON_AUTH_REQUIRED = 189,
@@ -98,7 +101,8 @@ enum fm_service_flag {
 };
 
 struct fm_service_value {
-  uint32_t table_offset; /* into the pool of ranks; the first of `table_size` */
+  /* into the pool of 16-bit ranks; the first of `table_size`, which is at an even place if they are wide */
+  uint32_t table_offset;
   uint32_t table_size;
   uint32_t ids_offset; /* into the pool of backend ids; the first of `count` */
   uint32_t count;      /* backends that take new connections */
@@ -150,6 +154,13 @@ FM_AT(fm_backend6, state, 19);
 FM_AT(fm_backend6, cluster, 20);
 
 /* ClientIP affinity. */
+
+/* The backends that take new connections of a service, where the pool of ids can't be searched. */
+struct fm_member_key {
+  uint32_t service; /* number of the frontend */
+  uint32_t backend;
+};
+FM_LAYOUT(fm_member_key, 8);
 
 struct fm_affinity4_key {
   uint32_t client;
@@ -218,7 +229,7 @@ struct fm_ct4_value {
   uint32_t service; /* number of the frontend; 0: not through a service */
   uint32_t address; /* of the service, which replies get back as their source; of outgoing connections */
   uint16_t port;
-  uint16_t flags; /* fm_ct_flag */
+  uint16_t flags;   /* fm_ct_flag */
   uint8_t out_seen; /* TCP flags of all packets that way */
   uint8_t in_seen;
   uint16_t pad0;
@@ -300,7 +311,7 @@ FM_AT(fm_policy_value, cookie, 8);
 
 /* What one data path is told once. */
 struct fm_config {
-  uint32_t abi; /* FM_ABI_VERSION */
+  uint32_t abi;   /* FM_ABI_VERSION */
   uint32_t seed4; /* of the packet hash */
   uint32_t seed6;
   uint16_t cluster;

@@ -9,7 +9,7 @@
  *   FM_RANK(tables, service, slot)         -> uint32_t
  *   FM_BACKEND_ID(tables, service, rank)   -> uint32_t, 0 where there is none
  *   FM_BACKEND_N(tables, id)               -> const struct fm_backendN *, or null
- *   FM_TAKES_NEW(tables, service, id)      -> int, whether the backend is one of the service's `count`
+ *   FM_TAKES_NEW_N(tables, service, id)    -> int, whether the backend is one of the service's `count`
  *   FM_IDENTITY_N(tables, address)         -> const struct fm_identity_value *, or null
  *   FM_CT_FIND_N(tables, key, time)        -> struct fm_ctN_value *, null where there is none or it expired
  *   FM_CT_PUT_N(tables, key, value)        -> int, 0 or an error

@@ -197,7 +197,7 @@ FM_INLINE uint32_t FM_N(fm_stage_affinity)(const FM_STATE *s, FM_TABLES tables) 
   struct fm_affinity_value *known = FM_LOOKUP(FM_AFFINITY_FIND)(tables, &key);
   if (!known) return 0;
   if (known->last_used + s->service->affinity_seconds * FM_SECOND <= s->time ||
-      !FM_TAKES_NEW(tables, s->service, known->backend)) {
+      !FM_LOOKUP(FM_TAKES_NEW)(tables, s->service, known->backend)) {
     FM_LOOKUP(FM_AFFINITY_REMOVE)(tables, &key);
     return 0;
   }

@@ -35,6 +35,10 @@ std::string selection_key(const ServiceSpec& spec) {
     kinds.emplace(frontend.address.family, frontend.protocol, frontend.port_name);
   for (const auto& [family, protocol, name] : kinds)
     put(key, static_cast<std::uint64_t>(family) << 40 | std::uint64_t{protocol} << 32 | name);
+  put(key, spec.prefer_clusters.size());
+  for (const StringId cluster : spec.prefer_clusters) put(key, cluster);
+  put(key, spec.cluster_weights.size());
+  for (const auto& [cluster, weight] : spec.cluster_weights) put(key, std::uint64_t{weight} << 32 | cluster);
   return key;
 }
 

@@ -15,6 +15,23 @@ void require_size(std::uint32_t size) {
   throw std::invalid_argument("size " + std::to_string(size) + ", expected one of " + known);
 }
 
+Cpu fastest() {
+  static const Cpu cpu = runnable().back();
+  return cpu;
+}
+
+// Where a backend has very many turns, or weights give a few backends theirs, the plain fill guesses well.
+template <class Rank>
+void fill_quickest(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
+                   Rank* table) {
+  constexpr std::size_t kFew = 2;
+  constexpr std::size_t kFewWeighted = 10;
+  if (walks.size() <= (weights.empty() ? kFew : kFewWeighted))
+    fill_plain(size, walks, weights, table);
+  else
+    fill(fastest(), size, walks, weights, table);
+}
+
 struct Workspace {
   std::vector<Walk> walks;
   std::vector<std::uint16_t> weights;
@@ -37,10 +54,10 @@ Table::Table(std::uint32_t size, std::span<const Ranked> ranked)
   if (!weights_count(work.weights)) work.weights.clear();
   if (wide()) {
     ranks32_ = std::make_unique_for_overwrite<std::uint32_t[]>(size);
-    fill_plain(size, work.walks, work.weights, ranks32_.get());
+    fill_quickest(size, work.walks, work.weights, ranks32_.get());
   } else {
     ranks16_ = std::make_unique_for_overwrite<std::uint16_t[]>(size);
-    fill_plain(size, work.walks, work.weights, ranks16_.get());
+    fill_quickest(size, work.walks, work.weights, ranks16_.get());
   }
 }
 

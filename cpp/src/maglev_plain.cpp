@@ -9,8 +9,8 @@ namespace {
 // pkg/maglev/maglev.go, computeLookupTable. Cilium counts in double: floor(w / l) + k * W is its whole part,
 // and no table is so large that the fraction matters.
 template <class Rank>
-void fill(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
-          Rank* table) {
+void fill_by_turns(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
+                   Rank* table) {
   constexpr auto kFree = static_cast<Rank>(-1);
   const std::size_t count = walks.size();
   std::vector<std::uint32_t> next(count);
@@ -47,18 +47,22 @@ void fill(std::uint32_t size, std::span<const Walk> walks, std::span<const std::
 
 bool weights_count(std::span<const std::uint16_t> weights) {
   std::uint64_t sum = 0;
-  for (const auto weight : weights) sum += weight;
-  return sum / weights.size() > 1;
+  bool equal = true;
+  for (const auto weight : weights) {
+    sum += weight;
+    equal &= weight == weights.front();
+  }
+  return sum / weights.size() > 1 && !equal;
 }
 
 void fill_plain(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
                 std::uint16_t* table) {
-  fill(size, walks, weights, table);
+  fill_by_turns(size, walks, weights, table);
 }
 
 void fill_plain(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
                 std::uint32_t* table) {
-  fill(size, walks, weights, table);
+  fill_by_turns(size, walks, weights, table);
 }
 
 }  // namespace fleetmesh::maglev

@@ -7,6 +7,8 @@
 #include <set>
 #include <tuple>
 
+#include "fleetmesh/preference.hpp"
+
 namespace fleetmesh {
 
 struct Reader::Group {
@@ -20,6 +22,7 @@ struct Reader::Selection {
   std::vector<std::uint32_t> order;  // of the selected candidates
   std::uint32_t in_use = 0;
   std::uint32_t affinity_count = 0;  // healthy backends on the side that affinity prefers
+  Preferred preferred;
 };
 
 const char* name_of(Rule rule) {
@@ -74,8 +77,14 @@ const char* name_of(Rule rule) {
       return "zone-hints";
     case Rule::affinity_local:
       return "affinity-local";
+    case Rule::min_local:
+      return "min-local-backends";
     case Rule::affinity_remote:
       return "affinity-remote";
+    case Rule::preferred_cluster:
+      return "preferred-cluster";
+    case Rule::cluster_weights:
+      return "cluster-weights";
   }
   return "";
 }
@@ -187,9 +196,11 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
     });
     if (spec.affinity == Affinity::local) {
       result.affinity_count = local_active;
-      if (local_active > 0 || remote == 0)
+      const bool enough = local_active > 0 && local_active >= spec.min_local_backends;
+      const Rule kept_out = enough && spec.min_local_backends > 1 ? Rule::min_local : Rule::affinity_local;
+      if (enough || remote == 0)
         each_selected([&](const Candidate& c, Rule& rule) {
-          if (c.remote) rule = Rule::affinity_local;
+          if (c.remote) rule = kept_out;
         });
     } else {
       // Cilium lets a remote backend that terminates keep out healthy own ones; a record says so only
@@ -201,6 +212,8 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
         });
     }
   }
+
+  result.preferred = prefer_clusters(*state_, spec, candidates, rules);
 
   for (std::size_t i = 0; i < candidates.size(); ++i)
     if (rules[i] == Rule::selected) result.order.push_back(static_cast<std::uint32_t>(i));
@@ -320,6 +333,7 @@ std::vector<FrontendView> Reader::frontends(ClusterId viewer, ServiceId service,
     sorted.reserve(order.size());
     for (const std::size_t i : order) sorted.push_back(std::move(view.backends[i]));
     view.backends = std::move(sorted);
+    share_by_cluster(*state_, *spec, view);
   }
   return views;
 }
@@ -359,7 +373,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
   const auto candidates = collect(viewer, service, true);
   const ServiceSpec* spec = state_->spec(viewer, service);
   const Interner& strings = shared_->strings;
-  const auto detail_of = [&](const Candidate& c, Rule rule, std::uint32_t affinity_count) {
+  const auto detail_of = [&](const Candidate& c, Rule rule, const Selection& selection) {
     switch (rule) {
       case Rule::shared_row:
         return strings.text(state_->members.find(static_cast<ClusterId>(c.detail))->name);
@@ -374,8 +388,13 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
         return names;
       }
       case Rule::affinity_local:
+      case Rule::min_local:
       case Rule::affinity_remote:
-        return std::to_string(affinity_count);
+        return std::to_string(selection.affinity_count);
+      case Rule::preferred_cluster:
+        return strings.text(selection.preferred.cluster) + ' ' + std::to_string(selection.preferred.healthy);
+      case Rule::cluster_weights:
+        return std::to_string(selection.preferred.healthy);
       default:
         return std::string();
     }
@@ -384,7 +403,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
     const Rule none = spec ? Rule::headless : Rule::no_service;
     for (const auto& c : candidates) {
       const Rule rule = c.dropped == Rule::selected ? none : c.dropped;
-      verdicts.push_back({-1, c, rule, detail_of(c, rule, 0)});
+      verdicts.push_back({-1, c, rule, detail_of(c, rule, {})});
     }
     return verdicts;
   }
@@ -416,8 +435,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       for (std::size_t i = 0; i < candidates.size(); ++i) {
         const Rule rule = selection.rules[i];
         if (first)
-          best.push_back(
-              {index, candidates[i], rule, detail_of(candidates[i], rule, selection.affinity_count)});
+          best.push_back({index, candidates[i], rule, detail_of(candidates[i], rule, selection)});
         else if (rule == Rule::in_use || (rule == Rule::selected && best[i].rule != Rule::in_use))
           best[i] = {index, candidates[i], rule, ""};
       }
@@ -431,7 +449,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       }
       for (const auto& c : candidates)
         best.push_back({-1, c, c.dropped == Rule::selected ? absent : c.dropped,
-                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, 0)});
+                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, {})});
     }
     verdicts.insert(verdicts.end(), best.begin(), best.end());
   }

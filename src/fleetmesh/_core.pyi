@@ -17,6 +17,8 @@ __all__: list[str] = [
     "Snapshot",
     "Tables",
     "Transaction",
+    "maglev_fill",
+    "maglev_fills",
     "maglev_movement",
     "maglev_murmur3",
     "maglev_sizes",
@@ -29,7 +31,7 @@ __all__: list[str] = [
 
 class ServiceSpec:
     """
-    What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere.
+    What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere; prefer_clusters and cluster_weights go by the names of clusters.
     """
     def __eq__(self, arg0: typing.Any) -> bool: ...
     def __hash__(self) -> int: ...
@@ -60,9 +62,14 @@ class ServiceSpec:
         exposed_on: collections.abc.Sequence[str] | None = None,
         record_digest: typing.SupportsInt | typing.SupportsIndex = 0,
         created: str = "",
+        prefer_clusters: collections.abc.Sequence[str] = [],
+        cluster_weights: collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex]] = [],
+        min_local_backends: typing.SupportsInt | typing.SupportsIndex = 1,
     ) -> None: ...
     @property
     def affinity(self) -> int: ...
+    @property
+    def cluster_weights(self) -> list[tuple[str, int]]: ...
     @property
     def created(self) -> str: ...
     @property
@@ -82,7 +89,11 @@ class ServiceSpec:
     @property
     def is_global(self) -> bool: ...
     @property
+    def min_local_backends(self) -> int: ...
+    @property
     def namespace_global(self) -> bool: ...
+    @property
+    def prefer_clusters(self) -> list[str]: ...
     @property
     def record_digest(self) -> int: ...
     @property
@@ -394,6 +405,23 @@ class Core:
     def snapshot(self) -> Snapshot: ...
     @property
     def generation(self) -> int: ...
+
+def maglev_fill(
+    how: str,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    walks: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    weights: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> list[int]:
+    """
+    The rank that has each entry; walks are (offset, skip) by rank. All ways give the same.
+    """
+
+def maglev_fills() -> list[str]:
+    """
+    The ways to fill a table that this machine can run: plain, and fast ones.
+    """
 
 def maglev_movement(
     before: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],

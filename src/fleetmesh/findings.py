@@ -199,6 +199,18 @@ _KINDS = (
         "Give the ports of the Service the same names in every cluster.",
     ),
     FindingKind(
+        "preference-ignored",
+        "warning",
+        "An annotation that prefers clusters has no effect on its Service.",
+        "Change what the message names, or remove the annotation.",
+    ),
+    FindingKind(
+        "preference-unknown-cluster",
+        "warning",
+        "A Service prefers a cluster that is no member of the mesh.",
+        "Write the name of a member, or remove it from the annotation.",
+    ),
+    FindingKind(
         "range-exhausted",
         "error",
         "A range has no free address left for an object that needs one.",

@@ -105,6 +105,9 @@ def services(draw: st.DrawFn, *, strict: bool) -> Resource:
         ("service.cilium.io/global", [None, "true", "true", "true"]),
         ("service.cilium.io/shared", [None, None, "false"]),
         ("service.cilium.io/affinity", [None, "local", "remote"]),
+        ("fleetmesh.io/prefer-clusters", [None, None, None, "north", "west, nobody, east"]),
+        ("fleetmesh.io/cluster-weights", [None, None, "east=80, west=20", "west=0, north=7", "east=-1"]),
+        ("fleetmesh.io/min-local-backends", [None, "2", "3"]),
     ):
         said = draw(st.sampled_from(values))
         if said is not None:

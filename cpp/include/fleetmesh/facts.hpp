@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fleetmesh/address.hpp"
@@ -66,6 +67,11 @@ struct ServiceSpec {
   std::optional<std::vector<StringId>> exposed_on;  // nodes; nothing: everywhere
   std::uint64_t record_digest = 0;                  // of what the record holds besides backends
   std::string created;                              // RFC 3339, "" where unknown
+  // Preference between clusters, by their names (preference.hpp).
+  std::vector<StringId> prefer_clusters;  // the most preferred first
+  std::vector<std::pair<StringId, std::uint16_t>> cluster_weights;
+  // With affinity local: how many own backends must be active to keep the others out.
+  std::uint32_t min_local_backends = 1;
 
   bool operator==(const ServiceSpec&) const = default;
 
@@ -150,8 +156,8 @@ struct Offer {
 
   void count(const RowKey& key, const Row& row, bool added);
   bool exports() const { return spec && spec->exports(); }
-  // Whether own active backends surely serve every frontend, so that affinity local never looks
-  // at other clusters. False where that can't be told without looking at the rows.
+  // Whether own active backends surely serve every frontend, and are enough of them, so that affinity
+  // local never looks at other clusters. False where that can't be told without looking at the rows.
   bool covered(const Interner& strings) const;
   // Whether the rows mean the same to the member itself as to all others.
   bool even() const { return uneven == 0 && (rows == 0 || exports()); }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace fleetmesh::maglev {
 
@@ -12,7 +13,8 @@ struct Walk {
   std::uint32_t skip = 1;
 };
 
-// Do weights count? Cilium leaves them out if their mean, rounded down, is below 2.
+// Do weights change anything? Cilium leaves them out if their mean, rounded down, is below 2; and equal
+// weights give everyone the turn that is theirs without.
 bool weights_count(std::span<const std::uint16_t> weights);
 
 // As Cilium's computeLookupTable, turn by turn and probe by probe. `weights` is empty if they don't count.
@@ -20,5 +22,18 @@ void fill_plain(std::uint32_t size, std::span<const Walk> walks, std::span<const
                 std::uint16_t* table);
 void fill_plain(std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
                 std::uint32_t* table);
+
+// Which instructions the fast fill is compiled with. All give the same table.
+enum class Cpu : std::uint8_t { portable, avx2, avx512 };
+
+const char* name_of(Cpu cpu);
+// Those that this machine can run, the fastest last.
+std::vector<Cpu> runnable();
+
+// `size` is one of kSizes.
+void fill(Cpu cpu, std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
+          std::uint16_t* table);
+void fill(Cpu cpu, std::uint32_t size, std::span<const Walk> walks, std::span<const std::uint16_t> weights,
+          std::uint32_t* table);
 
 }  // namespace fleetmesh::maglev

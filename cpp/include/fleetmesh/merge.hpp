@@ -41,7 +41,10 @@ enum class Rule : std::uint8_t {
   same_node,
   zone_hints,
   affinity_local,
+  min_local,
   affinity_remote,
+  preferred_cluster,
+  cluster_weights,
 };
 
 const char* name_of(Rule rule);

@@ -252,7 +252,8 @@ class _Side:
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
         settings = self.view.member(number).settings
         table = (settings.maglev_table_size, settings.maglev_hash_seed)
-        return (name, affinity, spec.headless, spec.external_name, ports, contributors, table)
+        preference = (*spec.prefer_clusters, *spec.cluster_weights)
+        return (name, affinity, preference, spec.headless, spec.external_name, ports, contributors, table)
 
     def _as_heard(self, number: int, name: Name, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Whether all own rows are active, of the usual weight, in one slice each, and exported."""

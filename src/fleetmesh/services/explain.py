@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fleetmesh._core import ServiceSpec, Snapshot
 
 _IN = ("in-use", "selected")
+_LOCAL = 1
 
 
 @attrs.frozen
@@ -73,6 +74,7 @@ class Candidate:
     Attributes:
         port_names: Sorted; empty where the port has none.
         state: As the viewer sees it.
+        weight: As the viewer knows it, before the cluster's share is put on it.
         nodes: The viewer's nodes on which it is in use; empty where they don't differ.
         verdicts: One for each frontend of the viewer; a single one without a frontend if it has none.
     """
@@ -231,7 +233,7 @@ def explain(
             rule = "cluster-failed"
             if key in rows:
                 continue
-        verdict = _verdict(frontend, rule, detail, backend, names, context)
+        verdict = _verdict(frontend, rule, detail, backend, names, context, own)
         if verdict not in rows.setdefault(key, []):  # of several refused frontends one says it all
             rows[key].append(verdict)
     candidates = tuple(
@@ -265,19 +267,46 @@ def _verdict(
     backend: tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]],
     names: Mapping[int, str],
     context: Mapping[str, str],
+    own: ServiceSpec | None,
 ) -> Verdict:
     rule = RULES["viewer-no-service" if code == "no-service" and frontend is None else code]
     facts = {
         **context,
         "cluster": names[backend[0]],
-        "detail": detail or "none",
+        "detail": _counted(code, detail) or "none",
         "state": STATES[backend[5]],
         "address": backend[1],
         "port_name": frontend.port_name if frontend else "",
         "frontend": str(frontend or ""),
     }
     sentence = rule.sentence.format_map(facts)
+    if code == "in-use" and own is not None:
+        sentence += _preference(own, names[backend[0]], context["viewer"])
     return Verdict(frontend, rule.code, code in _IN, code == "in-use", sentence, rule.fix.format_map(facts))
+
+
+def _counted(code: str, detail: str) -> str:
+    """A detail in words, where the core tells of a number of healthy backends."""
+    if code not in ("preferred-cluster", "cluster-weights"):
+        return detail
+    *cluster, number = detail.split()
+    words = f"{number} healthy backend{'' if number == '1' else 's'}"
+    return f"{cluster[0]} has {words}" if cluster else words
+
+
+def _preference(own: ServiceSpec, cluster: str, viewer: str) -> str:
+    """What preference has to do with a backend that is in use."""
+    said = ""
+    if cluster != viewer and own.affinity == _LOCAL and own.min_local_backends > 1:
+        said += f", as fewer than {own.min_local_backends} of {viewer}'s own are healthy"
+    if cluster in own.prefer_clusters:
+        said += f"; {viewer} prefers {cluster}"
+    for name, weight in own.cluster_weights:
+        if name == cluster and weight:
+            said += (
+                f"; {viewer} gives {cluster} {weight} of {sum(each for _, each in own.cluster_weights)} parts"
+            )
+    return said
 
 
 def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[Any, ...]:

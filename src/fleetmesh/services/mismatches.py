@@ -29,6 +29,22 @@ def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
         )
 
 
+def preference_unknown_cluster(facts: ServiceFacts) -> Iterable[Finding]:
+    """A cluster that is preferred and is no member of the mesh."""
+    members = set(facts.judge.names.values())
+    unknown: defaultdict[str, list[int]] = defaultdict(list)
+    for cluster, spec in facts.specs.items():
+        for name in (*spec.prefer_clusters, *(name for name, _ in spec.cluster_weights)):
+            if name not in members:
+                unknown[name].append(cluster)
+    for name, clusters in sorted(unknown.items()):
+        yield facts.report(
+            "preference-unknown-cluster",
+            f"{facts.judge.listed(clusters)} prefers cluster {name!r}, which is no member of the mesh: "
+            "that has no effect",
+        )
+
+
 def service_without_match(facts: ServiceFacts) -> Iterable[Finding]:
     """
     A Service with a selector and no endpoint that serves, by what it lacks, and a global one without
