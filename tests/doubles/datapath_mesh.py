@@ -12,11 +12,13 @@ from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 import fleetmesh as fm
 from doubles import datapath as double
 from doubles import maglev
 from doubles.datapath import Backend, Frontend, FrontendKey, Packet, Place, View, Walk
+from doubles.packet_hash import Address
 from fleetmesh.services.global_service import Frontend as Seen
 
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
@@ -83,14 +85,18 @@ def columns(packets: Sequence[Packet]) -> fm.Packets:
         np.array([each.flags for each in packets], np.uint8),
         np.array([each.time for each in packets], np.uint64),
     )
-    ends = [[each.source for each in packets], [each.destination for each in packets]]
+    source, destination = [each.source for each in packets], [each.destination for each in packets]
     if packets and packets[0].source.version == 6:
-        first, second = (
-            np.frombuffer(b"".join(each.packed for each in end), np.uint8).reshape(-1, 16) for end in ends
-        )
-        return fm.Packets.v6(first, second, *rest)
-    first, second = (np.array([int(each) for each in end], np.uint32) for end in ends)
-    return fm.Packets.v4(first, second, *rest)
+        return fm.Packets.v6(_rows(source), _rows(destination), *rest)
+    return fm.Packets.v4(_numbers(source), _numbers(destination), *rest)
+
+
+def _numbers(addresses: Sequence[Address]) -> NDArray[np.uint32]:
+    return np.array([int(each) for each in addresses], np.uint32)
+
+
+def _rows(addresses: Sequence[Address]) -> NDArray[np.uint8]:
+    return np.frombuffer(b"".join(each.packed for each in addresses), np.uint8).reshape(-1, 16)
 
 
 @attrs.frozen
@@ -102,9 +108,9 @@ class Decided:
     ingress: int
     reason: int
     state: int
-    source: double.Address
+    source: Address
     source_port: int
-    destination: double.Address
+    destination: Address
     destination_port: int
     backend: Place | None
     service: FrontendKey | None
@@ -176,7 +182,7 @@ class Meanings:
         )
 
 
-def _address(stored: Any) -> double.Address:
+def _address(stored: Any) -> Address:
     return IPv6Address(stored.tobytes()) if isinstance(stored, np.ndarray) else IPv4Address(int(stored))
 
 

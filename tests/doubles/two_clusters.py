@@ -7,18 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import fleetmesh as fm
-from fleetmesh.resources import Endpoint, EndpointPort, EndpointSlice, Resource, Service, ServicePort
+from fleetmesh.resources import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
 
 EAST, WEST = "east", "west"
 IDS = {EAST: 1, WEST: 2}
 SPACE = "shop"
 NUMBERS = {"web": 1, "alt": 2, "sticky": 3, "scoped": 4}
 PORTS = (("http", "TCP", 80, 8080), ("dns", "UDP", 53, 5353), ("signal", "SCTP", 90, 9090))
-CONDITIONS = {
-    "ready": {"ready": True},
-    "terminating": {"ready": False, "serving": True, "terminating": True},
-    "gone": {},
-}
+CONDITIONS = {"ready": (True, True, False), "terminating": (False, True, True)}  # ready, serving, terminating
 
 
 def new_mesh(**flags: object) -> fm.Mesh:
@@ -78,7 +74,7 @@ def service(cluster: str, name: str, *, affinity: int = 0) -> Service:
     )
 
 
-def slices(cluster: str, name: str, states: Mapping[int, str]) -> Iterable[Resource]:
+def slices(cluster: str, name: str, states: Mapping[int, str]) -> Iterable[EndpointSlice]:
     """Endpoints of a service, by the number of their pod: one slice for each family."""
     for v6 in (False, True):
         yield EndpointSlice(
@@ -87,7 +83,7 @@ def slices(cluster: str, name: str, states: Mapping[int, str]) -> Iterable[Resou
             labels={"kubernetes.io/service-name": name},
             address_type="IPv6" if v6 else "IPv4",
             endpoints=tuple(
-                Endpoint(addresses=(pod(cluster, number, v6=v6),), node_name="n1", **CONDITIONS[state])
+                _endpoint(pod(cluster, number, v6=v6), *CONDITIONS[state])
                 for number, state in states.items()
                 if state != "gone"
             ),
@@ -95,3 +91,9 @@ def slices(cluster: str, name: str, states: Mapping[int, str]) -> Iterable[Resou
                 EndpointPort(port=target, name=text, protocol=protocol) for text, protocol, _, target in PORTS
             ),
         )
+
+
+def _endpoint(address: str, ready: bool, serving: bool, terminating: bool) -> Endpoint:
+    return Endpoint(
+        addresses=(address,), node_name="n1", ready=ready, serving=serving, terminating=terminating
+    )

@@ -33,10 +33,10 @@ def backend(number: int, cluster: str = EAST) -> IPv4Address:
 class Fleet:
     """A mesh, and the data path of east on it."""
 
-    def __init__(self, **options: int) -> None:
+    def __init__(self, *, tcp_connections: int = 1000) -> None:
         self.mesh = new_mesh()
         self.set("web", {1: "ready"})
-        self.path = self.mesh.datapath(EAST, **options)
+        self.path = self.mesh.datapath(EAST, tcp_connections=tcp_connections)
         self._meanings = Meanings(self.path)
 
     def set(self, name: str, states: dict[int, str], cluster: str = EAST, *, affinity: int = 0) -> None:
@@ -173,7 +173,7 @@ def test_a_backend_that_one_service_lets_go_but_another_uses_stays(fleet: Fleet)
 
 
 def test_a_number_of_a_backend_is_not_given_again_while_a_connection_has_it() -> None:
-    fleet = Fleet()
+    fleet = Fleet(tcp_connections=10_000)
     path = fleet.path
     taken: dict[int, tuple[Any, int]] = {}
     held = int(path.process(columns([OPENING])).backend[0])
@@ -320,6 +320,23 @@ def test_a_syn_opens_a_closed_connection_anew(fleet: Fleet) -> None:
     assert fleet.one(at(59, GOING_ON)).state == ESTABLISHED
 
 
+def test_what_a_closed_connection_has_seen_does_not_count_for_the_next(fleet: Fleet) -> None:
+    closed(fleet)
+    fleet.one(OPENING)
+    fleet.one(attrs.evolve(OPENING, flags=RST))  # before it was answered: that is the end of it
+
+    assert fleet.one(at(9.9, GOING_ON)).state == ESTABLISHED
+    assert fleet.one(at(10, GOING_ON)).state == NEW
+
+
+def test_a_connection_closed_on_one_side_goes_on(fleet: Fleet) -> None:
+    established(fleet)
+    fleet.one(answer(fleet.one(GOING_ON), FIN | ACK))
+
+    assert fleet.one(at(21599)).state == NEW  # but a SYN would open it anew
+    assert fleet.one(at(21599, GOING_ON)).state == ESTABLISHED
+
+
 def test_a_retransmitted_syn_opens_nothing(fleet: Fleet) -> None:
     fleet.one(OPENING)
     assert fleet.one(OPENING).state == ESTABLISHED
@@ -373,11 +390,11 @@ def test_eviction_is_the_same_in_every_data_path() -> None:
 
 @pytest.mark.parametrize("name", ["tcp_connections", "other_connections", "affinities", "shards"])
 def test_a_bound_that_is_none_is_refused(name: str) -> None:
-    mesh = new_mesh()
+    make: Any = new_mesh().datapath
     with pytest.raises(ValueError, match=f"^{name} is 0; expected 1"):
-        mesh.datapath(EAST, **{name: 0})
+        make(EAST, **{name: 0})
     with pytest.raises(TypeError, match=f"^{name} is 1.5; expected a whole number"):
-        mesh.datapath(EAST, **{name: 1.5})  # type: ignore[arg-type]
+        make(EAST, **{name: 1.5})
 
 
 # Counters
@@ -438,8 +455,8 @@ def test_a_member_that_comes_back_as_another_has_a_new_data_path(change: str) ->
 
 # Bad input
 
-V4 = {"source": np.zeros(2, np.uint32), "destination": np.zeros(2, np.uint32)}
-V6 = {"source": np.zeros((2, 16), np.uint8), "destination": np.zeros((2, 16), np.uint8)}
+V4: dict[str, Any] = {"source": np.zeros(2, np.uint32), "destination": np.zeros(2, np.uint32)}
+V6: dict[str, Any] = {"source": np.zeros((2, 16), np.uint8), "destination": np.zeros((2, 16), np.uint8)}
 TYPES = {
     "source_port": np.uint16,
     "destination_port": np.uint16,
@@ -447,7 +464,7 @@ TYPES = {
     "tcp_flags": np.uint8,
     "time": np.uint64,
 }
-REST = {name: np.zeros(2, dtype) for name, dtype in TYPES.items()}
+REST: dict[str, Any] = {name: np.zeros(2, dtype) for name, dtype in TYPES.items()}
 
 
 @pytest.mark.parametrize("make", [(fm.Packets.v4, V4), (fm.Packets.v6, V6)], ids=["IPv4", "IPv6"])
@@ -494,7 +511,7 @@ def test_four_billion_packets_are_too_many_for_one_call() -> None:
 @pytest.mark.parametrize(("name", "value"), [("source_port", 65536), ("protocol", -1), ("time", 2**64)])
 def test_one_number_for_all_packets_must_fit(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"^column {name} is {value}; expected 0 to "):
-        fm.Packets.v4(**{**V4, "source_port": 1, "destination_port": 1, name: value})
+        fm.Packets.v4(**{**V4, **REST, name: value})
 
 
 def test_what_is_no_packets_is_refused(fleet: Fleet) -> None:

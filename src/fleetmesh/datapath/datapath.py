@@ -41,6 +41,10 @@ class Ground(Protocol):
     def names(self) -> Mapping[int, str]:
         """Cluster id -> name."""
 
+    @property
+    def setup(self) -> object:
+        """What nodes can't change while they run: where it is another, the data path begins afresh."""
+
 
 class Source(Protocol):
     """A viewer of a mesh, as a data path asks it."""
@@ -116,17 +120,19 @@ class Datapath:
         shards: int = 1,
     ) -> None:
         self._source = source
-        self._ground = source.newest()
+        self._bounds = {
+            "tcp_connections": _positive("tcp_connections", tcp_connections),
+            "other_connections": _positive("other_connections", other_connections),
+            "affinities": _positive("affinities", affinities),
+            "shards": _positive("shards", shards),
+        }
+        self._begin(source.newest())
+
+    def _begin(self, ground: Ground) -> None:
         # The secret only keeps others from aiming at one bucket; no answer depends on it.
-        self._core = _core.Datapath(
-            self._ground.tables,
-            tcp_connections=_positive("tcp_connections", tcp_connections),
-            other_connections=_positive("other_connections", other_connections),
-            affinities=_positive("affinities", affinities),
-            shards=_positive("shards", shards),
-            secret=secrets.randbits(64),
-        )
-        self._core.locate(self._ground.prefixes)
+        core = _core.Datapath(ground.tables, **self._bounds, secret=secrets.randbits(64))
+        core.locate(ground.prefixes)
+        self._core, self._ground = core, ground
 
     def process(self, packets: Packets) -> Decisions:
         """
@@ -149,6 +155,9 @@ class Datapath:
         """Take the newest state of the mesh, as `process` does at its start."""
         ground = self._source.newest()
         if ground is self._ground:
+            return
+        if ground.setup != self._ground.setup:
+            self._begin(ground)
             return
         self._core.adopt(ground.tables)
         if ground.prefixes is not self._ground.prefixes:

@@ -27,6 +27,7 @@ class MeshGround:
     view: Viewpoint
     tables: _core.Tables
     prefixes: Sequence[Prefix]
+    setup: tuple[int, int, str]  # cluster id, size and seed of its Maglev tables
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -64,7 +65,9 @@ class MeshSource:
         prefixes = tuple(each for each in prefixes_of(view) if each[2] in heard)
         if self._last is not None and self._last.prefixes == prefixes:
             prefixes = self._last.prefixes
-        self._last = MeshGround(view, tables, prefixes)
+        settings = self._mesh.members[self._cluster].settings
+        setup = (number, settings.maglev_table_size, settings.maglev_hash_seed)
+        self._last = MeshGround(view, tables, prefixes, setup)
         return self._last
 
 
