@@ -8,7 +8,6 @@ pkg/loadbalancer/writer/writer.go (port names), operator/watchers/service_sync.g
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 import attrs
