@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetmesh.cli import findings, options, plain
+from fleetmesh.cli import findings, options, plain, traffic
 from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
-from fleetmesh.cli.whatif import AffinityType, InOrder, TargetType, carry_out, steps_of
+from fleetmesh.cli.whatif import AffinityType, InOrder, Step, TargetType, carry_out, steps_of
 from fleetmesh.cli.words import cell, counted, counts, listed, shares
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
@@ -33,6 +33,7 @@ _LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
 @click.option("--share", multiple=True, type=TargetType(), help="Make it global and shared.")
 @click.option("--unshare", multiple=True, type=TargetType(), help="Keep its backends at home.")
 @click.option("--affinity", multiple=True, type=AffinityType(), help="Prefer local, remote or none.")
+@click.option("--traffic", "sampled", is_flag=True, help="Say also what becomes of open connections.")
 @options.common
 @click.pass_context
 def command(
@@ -42,6 +43,8 @@ def command(
     other: Path | None,
     form: Format,
     mode: Mode | None,
+    *,
+    sampled: bool,
     **_: object,
 ) -> int:
     """
@@ -55,11 +58,14 @@ def command(
         raise click.UsageError(
             "give either --with PATH, or changes: --drain, --fail, --share, --unshare, --affinity"
         )
+    if other and sampled:
+        raise click.UsageError("--traffic goes with changes, not with --with: connections stay in one mesh")
     before = load(path, mode)
     after = load(other, before.mode) if other else before.fork()
     notes = carry_out(changes, after)
     with progress("comparing"):
         data = answer(before, after, [str(each) for each in changes] or [f"with {other}"], notes)
+        data["traffic"] = connections(before, changes) if sampled else []
     emit(form, data, lambda paper: draw(paper, data))
     # What a change brings is shown above; what was wrong before is told where to find.
     codes = [conclude(before, path)]
@@ -84,6 +90,17 @@ def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[st
     }
 
 
+def connections(before: Mesh, changes: Sequence[Step]) -> list[plain.Plain]:
+    """
+    What becomes of a sample of connections that are open while the changes are made.
+    """
+    fork = before.fork()
+    sample = traffic.Sample(fork)
+    sample.look()
+    carry_out(changes, fork)
+    return sample.look()
+
+
 def _sees(mesh: Mesh, name: str) -> bool:
     return name in mesh.members and not mesh.members[name].failed
 
@@ -100,6 +117,9 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         paper.line(f"{', '.join(data['blind'])}: cut off or gone, sees nothing; not listed below.")
         paper.blank()
     draw_rows(paper, [row for row in data["rows"] if row["viewer"] not in data["blind"]], data["members"])
+    if data["traffic"]:
+        paper.blank()
+        traffic.draw(paper, data["traffic"], data["members"])
     draw_findings(paper, data)
 
 

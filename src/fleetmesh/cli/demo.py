@@ -22,7 +22,6 @@ from fleetmesh.cli import (
     resolve,
     services,
     status,
-    traffic,
 )
 from fleetmesh.cli.examples import examples
 from fleetmesh.cli.loading import load
@@ -89,8 +88,9 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
         services.answer(mesh, everybody),
         services.draw,
     )
-    yield _what_if(mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east")
-    yield _traffic(mesh, folder)
+    yield _what_if(
+        mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east", traffic=True
+    )
     yield _what_if(mesh, folder, "West is drained: what moves", Change("drain", "west"), "--drain west")
     cart = Target("shop", "cart", "north", "none")
     yield _what_if(
@@ -127,26 +127,15 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
     )
 
 
-def _what_if(mesh: Mesh, folder: Path, title: str, change: Change, arguments: str) -> Step:
+def _what_if(
+    mesh: Mesh, folder: Path, title: str, change: Change, arguments: str, *, traffic: bool = False
+) -> Step:
     other = mesh.fork()
     notes = carry_out([change], other)
     data = compare.answer(mesh, other, [str(change)], notes)
-    return Step(title, f"fleetmesh compare {folder} {arguments}", data, compare.draw)
-
-
-def _traffic(mesh: Mesh, folder: Path) -> Step:
-    """Connections that are open while a cluster fails: most don't notice."""
-    other = mesh.fork()
-    sample = traffic.Sample(other)
-    sample.look()
-    other.members["east"].fail()
-    data = {"members": list(other.members), "traffic": sample.look()}
-    return Step(
-        "East fails: what becomes of open connections",
-        f"fleetmesh up {folder} --traffic",
-        data,
-        lambda paper, said: traffic.draw(paper, said["traffic"], said["members"]),
-    )
+    data["traffic"] = compare.connections(mesh, [change]) if traffic else []
+    flag = " --traffic" if traffic else ""
+    return Step(title, f"fleetmesh compare {folder} {arguments}{flag}", data, compare.draw)
 
 
 def _draw(paper: Paper, taken: list[Step]) -> None:
