@@ -145,7 +145,7 @@ struct Arguments {
     const auto fits = [&](const py::array& column) { return column.ndim() == 1 && column.shape(0) == count; };
     if (count < 0 || !addresses(source) || !addresses(destination) || !fits(source_port) ||
         !fits(destination_port) || !fits(protocol) || !fits(tcp_flags) ||
-        !(fits(time) || (time.ndim() == 1 && time.shape(0) == 1)))
+        (!fits(time) && (time.ndim() != 1 || time.shape(0) != 1)))
       throw std::invalid_argument("columns of packets have unequal lengths or wrong types");
     return source.ndim() == 2;
   }

@@ -8,7 +8,7 @@ namespace fleetmesh {
 namespace {
 
 template <class F>
-typename BackendRecord<F>::Key key_of(const TableBackend& backend) {
+BackendRecord<F>::Key key_of(const TableBackend& backend) {
   typename BackendRecord<F>::Key key;
   F::store(backend.address, key.address);
   key.port = __builtin_bswap16(backend.port);
@@ -63,7 +63,7 @@ void give_up(FamilyTables<F>& tables, const Selection* selection) {
 }
 
 template <class F>
-typename FrontendRecord<F>::Key key_of(const FrontendSpec& frontend) {
+FrontendRecord<F>::Key key_of(const FrontendSpec& frontend) {
   typename FrontendRecord<F>::Key key{};
   F::store(frontend.address, key.address);
   key.port = __builtin_bswap16(frontend.port);
@@ -116,7 +116,7 @@ void Datapath::Parts::put_frontend(const CompiledService& service, const Compile
   if (tables.frontends.find(number)->lives()) return;  // of two claims the first service's counts
   const Used& used = take_up(tables, compiled.selection);
 
-  std::uint32_t place;
+  std::uint32_t place = 0;
   if (shared.free_places.empty()) {
     place = static_cast<std::uint32_t>(shared.placed.size());
     shared.placed.emplace_back();

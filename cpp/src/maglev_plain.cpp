@@ -13,6 +13,7 @@ void fill_by_turns(std::uint32_t size, std::span<const Walk> walks, std::span<co
                    Rank* table) {
   constexpr auto kFree = static_cast<Rank>(-1);
   const std::size_t count = walks.size();
+  if (count == 0) return;
   std::vector<std::uint32_t> next(count);
   for (std::size_t i = 0; i < count; ++i) next[i] = walks[i].offset;
   std::vector<std::uint64_t> due(weights.begin(), weights.end());

@@ -49,6 +49,7 @@ std::uint64_t exact_total(std::span<const Part> parts, std::uint64_t shares, std
 std::vector<std::uint16_t> divide(std::uint64_t total, const std::vector<std::uint16_t>& weights) {
   const std::uint64_t all = sum(weights);
   std::vector<std::uint16_t> result;
+  if (all == 0) return result;
   std::uint64_t left = total;
   for (const std::uint16_t weight : weights) {
     result.push_back(static_cast<std::uint16_t>(total * weight / all));

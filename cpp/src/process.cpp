@@ -20,27 +20,27 @@ struct StateOf<V6> {
   using Type = fm_state6;
 };
 template <class F>
-using Packet = typename StateOf<F>::Type;
+using Packet = StateOf<F>::Type;
 
 // The stages of each family under one name. The first part knows services and affinity by the client's
 // address, the second knows the connection by both ends as they are after translation: shards divide the work
 // there.
 #define FM_STAGES(N)                                                                                       \
-  FM_INLINE bool balance(fm_state##N& s, Lookups<V##N>& tables) {                                          \
+  [[gnu::always_inline]] inline bool balance(fm_state##N& s, Lookups<V##N>& tables) {                      \
     tables.begin_service(s.source, s.destination, s.source_port, s.destination_port, s.protocol);          \
     return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_service##N(&s, tables) &&   \
            fm_stage_balance##N(&s, tables) && fm_stage_rewrite##N(&s);                                     \
   }                                                                                                        \
-  FM_INLINE bool leave(fm_state##N& s, Lookups<V##N>& tables) {                                            \
+  [[gnu::always_inline]] inline bool leave(fm_state##N& s, Lookups<V##N>& tables) {                        \
     tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \
     return fm_stage_track_out##N(&s, tables) && fm_stage_destination##N(&s, tables) &&                     \
            fm_stage_egress_policy##N(&s);                                                                  \
   }                                                                                                        \
   /* After `leave` or `enter` with the same tables. */                                                     \
-  FM_INLINE bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                                     \
+  [[gnu::always_inline]] inline bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                 \
     return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);  \
   }                                                                                                        \
-  FM_INLINE bool enter(fm_state##N& s, Lookups<V##N>& tables) {                                            \
+  [[gnu::always_inline]] inline bool enter(fm_state##N& s, Lookups<V##N>& tables) {                        \
     tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \
     return fm_stage_parse##N(&s) && fm_stage_source##N(&s, tables) && fm_stage_destination##N(&s, tables); \
   }
@@ -66,7 +66,8 @@ void arrive_here(S& s, const LookUp& tables) {
 }
 
 template <class F>
-FM_INLINE void read(const PacketColumns<typename F::Column> packets, std::size_t at, Packet<F>& s) {
+[[gnu::always_inline]] inline void read(const PacketColumns<typename F::Column> packets, std::size_t at,
+                                        Packet<F>& s) {
   s = {};
   F::read(packets.source, at, s.source);
   F::read(packets.destination, at, s.destination);
@@ -79,7 +80,8 @@ FM_INLINE void read(const PacketColumns<typename F::Column> packets, std::size_t
 
 // By value: the columns' addresses are known not to change as the columns are written.
 template <class F>
-FM_INLINE void write(const Packet<F>& s, const DecisionColumns<typename F::Column> out, std::size_t at) {
+[[gnu::always_inline]] inline void write(const Packet<F>& s, const DecisionColumns<typename F::Column> out,
+                                         std::size_t at) {
   out.verdict[at] = s.verdict;
   out.egress[at] = s.egress;
   out.ingress[at] = s.ingress;
@@ -97,7 +99,7 @@ FM_INLINE void write(const Packet<F>& s, const DecisionColumns<typename F::Colum
 }
 
 template <class S>
-FM_INLINE void count(const S& s, Counters& counters) {
+[[gnu::always_inline]] inline void count(const S& s, Counters& counters) {
   if (!s.service) return;
   const bool served = s.verdict != FM_VERDICT_DENY || s.reason != FM_REASON_NO_BACKEND;
   Counter& counter = counters.of(s.service->table_offset, served ? s.backend->cluster : ClusterId{0});
@@ -144,7 +146,7 @@ class Ahead {
   }
 
  private:
-  std::uint32_t hash(const Packet<F>& s, const typename F::Stored& destination, std::uint16_t port,
+  std::uint32_t hash(const Packet<F>& s, const F::Stored& destination, std::uint16_t port,
                      std::uint8_t side) const {
     return connection_hash<F>(s.source, destination, s.source_port, port,
                               static_cast<std::uint8_t>(s.protocol ^ side), secret_);
@@ -293,7 +295,7 @@ void DatapathChain::run(const PacketColumns<Column>& packets, const DecisionColu
     if (path) before = std::max(before, path->time());
   check_time(packets, before);
 
-  const auto path_at = [&](const typename F::Stored& address) -> Datapath::Parts* {
+  const auto path_at = [&](const F::Stored& address) -> Datapath::Parts* {
     const fm_identity_value* known = everywhere_.find(address);
     Datapath* path = known && known->cluster < paths_.size() ? paths_[known->cluster] : nullptr;
     return path ? path->parts_.get() : nullptr;

@@ -24,14 +24,14 @@ namespace fleetmesh {
 template <class F>
 struct BackendRecord {
   struct Key {
-    typename F::Stored address{};
+    F::Stored address{};
     std::uint16_t port = 0;
     std::uint8_t protocol = 0;
     std::uint8_t pad = 0;
     friend bool operator==(const Key& a, const Key& b) { return std::memcmp(&a, &b, sizeof(Key)) == 0; }
   };
   Key key;
-  typename F::Backend value{};
+  F::Backend value{};
   std::array<std::uint32_t, 5> uses{};  // by state: a backend of several services is as good as the best says
   std::uint32_t used = 0;
   std::uint16_t weight = kDefaultWeight;
@@ -171,19 +171,19 @@ class Lookups {
 
   // A packet is looked for under few hashes, each worked out once: what the client sees, and, after
   // translation, the same one for both ends and both directions.
-  void begin_service(const typename F::Stored& source, const typename F::Stored& destination,
-                     std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol) {
+  void begin_service(const F::Stored& source, const F::Stored& destination, std::uint16_t source_port,
+                     std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port,
                                static_cast<std::uint8_t>(protocol ^ kServiceSide), shared_->secret);
   }
-  void begin_ends(const typename F::Stored& source, const typename F::Stored& destination,
-                  std::uint16_t source_port, std::uint16_t destination_port, std::uint8_t protocol) {
+  void begin_ends(const F::Stored& source, const F::Stored& destination, std::uint16_t source_port,
+                  std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port, protocol, shared_->secret);
   }
 
-  const fm_service_value* service(const typename F::ServiceKey* key) const {
+  const fm_service_value* service(const F::ServiceKey* key) const {
     typename FrontendRecord<F>::Key wanted;
-    static_cast<typename F::ServiceKey&>(wanted) = *key;
+    static_cast<F::ServiceKey&>(wanted) = *key;
     const FrontendRecord<F>* known = family_->frontends.at(wanted);
     return known && known->lives() ? &known->value : nullptr;
   }
@@ -203,27 +203,25 @@ class Lookups {
     const std::uint32_t* ids = shared_->placed[service->ids_offset].ids;
     return std::find(ids, ids + service->count, id) != ids + service->count;
   }
-  const typename F::Backend* backend(std::uint32_t id) const {
+  const F::Backend* backend(std::uint32_t id) const {
     const auto* known = family_->backends.find(id);
     return known && known->lives() ? &known->value : nullptr;
   }
-  const fm_identity_value* identity(const typename F::Stored& address) const {
-    return shared_->ranges.find(address);
-  }
-  typename F::Connection* find(const typename F::ConnectionKey* key, std::uint64_t now) const {
+  const fm_identity_value* identity(const F::Stored& address) const { return shared_->ranges.find(address); }
+  F::Connection* find(const F::ConnectionKey* key, std::uint64_t now) const {
     return own_->connections(key->protocol).find(*key, hash_ | entry_mark<F>(*key), now);
   }
-  int put(const typename F::ConnectionKey* key, const typename F::Connection* value) const {
+  int put(const F::ConnectionKey* key, const F::Connection* value) const {
     own_->connections(key->protocol).put(*key, hash_ | entry_mark<F>(*key), *value, time);
     return 0;
   }
-  fm_affinity_value* affinity(const typename F::AffinityKey* key) const {
+  fm_affinity_value* affinity(const F::AffinityKey* key) const {
     return own_->affinities.find(*key, affinity_hash<F>(*key, shared_->secret), time);
   }
-  void put_affinity(const typename F::AffinityKey* key, const fm_affinity_value* value) const {
+  void put_affinity(const F::AffinityKey* key, const fm_affinity_value* value) const {
     own_->affinities.put(*key, affinity_hash<F>(*key, shared_->secret), *value, time);
   }
-  void remove_affinity(const typename F::AffinityKey* key) const {
+  void remove_affinity(const F::AffinityKey* key) const {
     own_->affinities.remove(*key, affinity_hash<F>(*key, shared_->secret));
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace fleetmesh {
@@ -52,7 +53,10 @@ class Numbered {
       if (!known) break;
       if (known->key == key) return number;
     }
-    if ((size_ + 1) * 2 > slots_.size()) refill(slots_, slots_.size() * 2);
+    if ((size_ + 1) * 2 > slots_.size()) {
+      const std::vector<Slot> old = std::move(slots_);
+      refill(old, old.size() * 2);
+    }
     Record record;
     record.key = key;
     place({number, record});
@@ -72,7 +76,7 @@ class Numbered {
     size_ = kept.size();
     std::size_t slots = kFewest;
     while (slots < size_ * 4) slots *= 2;
-    refill(std::move(kept), slots);
+    refill(kept, slots);
   }
 
   template <class Visit>
@@ -95,7 +99,7 @@ class Numbered {
     slots_[at] = slot;
   }
 
-  void refill(std::vector<Slot> from, std::size_t slots) {
+  void refill(const std::vector<Slot>& from, std::size_t slots) {
     slots_ = std::vector<Slot>(slots);
     mask_ = slots - 1;
     for (const Slot& slot : from)
