@@ -70,6 +70,7 @@ struct Placed {
   Placed() = default;
   Placed(const Placed& other) { *this = other; }
   Placed& operator=(const Placed& other) {
+    if (this == &other) return *this;
     service = other.service;
     frontend = other.frontend;
     selection = other.selection;

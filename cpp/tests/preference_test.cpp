@@ -41,8 +41,8 @@ void share(const Fleet& fleet, const std::vector<std::pair<std::string, std::uin
 
 std::vector<std::uint16_t> weights(const Fleet& fleet) {
   std::vector<std::uint16_t> result;
-  for (const auto& view : fleet.reader().frontends(1, fleet.service("echo"), 0)[0].backends)
-    result.push_back(view.backend.weight);
+  const auto views = fleet.reader().frontends(1, fleet.service("echo"), 0);
+  for (const auto& view : views[0].backends) result.push_back(view.backend.weight);
   return result;
 }
 
