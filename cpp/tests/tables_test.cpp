@@ -224,7 +224,7 @@ TEST(Tables, a_viewer_without_ipv6_is_apart_only_where_there_is_any) {
     change.join(id, "c" + std::to_string(id), id == 1, false);
   for (const ClusterId id : fleetmesh::testing::ids({1, 2})) {
     change.hear(id, {1, 2});
-    auto spec = std::make_shared<ServiceSpec>();
+    const auto spec = std::make_shared<ServiceSpec>();
     spec->is_global = true;
     spec->frontends.push_back(
         {FrontendType::cluster_ip, false, 6, 80, strings.id(""), *Address::parse("fd00::1")});
