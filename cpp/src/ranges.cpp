@@ -85,12 +85,16 @@ Ranges::Ranges(std::span<const Prefix> prefixes) : blocks_(std::size_t{1} << 16U
     starts6_.push_back(stretch.start);
     clusters6_.push_back(stretch.cluster);
   }
-  std::size_t at = 0;
-  for (std::size_t block = 0; block < blocks_.size(); ++block) {
-    const std::uint64_t first = block << 16U;
-    while (at + 1 < starts4_.size() && starts4_[at + 1] <= first) ++at;
-    const bool whole = at + 1 == starts4_.size() || starts4_[at + 1] > first + 0xffff;
-    blocks_[block] = static_cast<std::uint16_t>(whole ? kWhole | clusters4_[at] : at);
+  const auto first_block = [&](std::uint64_t number) {
+    return blocks_.begin() + static_cast<std::ptrdiff_t>((number + 0xffff) >> 16U);
+  };
+  for (std::size_t at = 0; at < starts4_.size(); ++at) {
+    const std::uint64_t end = at + 1 < starts4_.size() ? starts4_[at + 1] : std::uint64_t{1} << 32U;
+    const auto begin = first_block(starts4_[at]);
+    const auto whole = blocks_.begin() + static_cast<std::ptrdiff_t>(end >> 16U);
+    if (begin < whole) std::fill(begin, whole, static_cast<std::uint16_t>(kWhole | clusters4_[at]));
+    // A block that begins in this stretch and ends in a later one.
+    if (begin <= whole && whole < first_block(end)) *whole = static_cast<std::uint16_t>(at);
   }
 }
 
