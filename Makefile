@@ -12,13 +12,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f ! -name '*.bpf.c' 2>/dev/null)
 BPF_OBJECT := build/bpf/fleetmesh.bpf.o
 PACKAGES := $(shell find src -name __init__.py)
-CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
+CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -path 'cpp/fuzz/*.c')
 REAL_TESTS := $(wildcard tests/real/test_*.py)
 EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" + sys.implementation.cache_tag)')
 EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan property real bench \
+.PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
         bench-gate bench-peers stubs format constraints clean
 
 help:  ## this list
@@ -76,6 +76,9 @@ asan: develop  ## C++ tests, and the Python tests that reach the core, under ASa
 
 tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 	scripts/sanitize tsan
+
+fuzz: develop $(STAMPS)/clang  ## the fuzzers of cpp/fuzz, each for FUZZ_SECONDS (60; before a release 600)
+	scripts/fuzz
 
 property: develop  ## the property tests on many more examples
 	FLEETMESH_EFFORT=2 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property

@@ -12,7 +12,7 @@ static void require(int holds, const char* what) {
   abort();
 }
 
-enum { TABLE = 7, AFFINITY = 5 };
+enum { TABLE = 7, AFFINITY = 5, NET_IP_ALIGN = 2 };
 
 static const uint32_t vip4 = 0x0100600a, client4 = 0x0700010a; /* 10.96.0.1, 10.1.0.7 */
 static const uint8_t vip6[16] = {0xfd, 0, 0, 0x96, [15] = 1}, client6[16] = {0xfd, 0, 0, 0x10, [15] = 7};
@@ -119,9 +119,11 @@ static uint64_t dropped(void) {
 }
 
 static void run(const uint8_t* bytes, size_t size, int leaving, int linear) {
-  /* As long as the frame, so that a step beyond is seen. */
-  uint8_t* const frame = malloc(size ? size : 1);
-  uint8_t* const before = malloc(size ? size : 1);
+  /* As long as the frame, so that a step beyond is seen, and where the kernel has it: IP's header is aligned.
+   */
+  uint8_t* const place = malloc(size + NET_IP_ALIGN);
+  uint8_t* const frame = place + NET_IP_ALIGN;
+  uint8_t* const before = malloc(size + 1);
   memcpy(frame, bytes, size);
   memcpy(before, bytes, size);
   struct fm_skb skb = {(uint32_t)size, 0, (uintptr_t)frame, (uintptr_t)frame + size, frame};
@@ -147,7 +149,7 @@ static void run(const uint8_t* bytes, size_t size, int leaving, int linear) {
     const size_t at = skb.protocol == htons(FM_ETHERTYPE_IPV4) ? FM_AT_TRANSPORT4 : FM_AT_TRANSPORT6;
     if (size > at + 20) require(!memcmp(frame + at + 20, before + at + 20, size - at - 20), "the rest stays");
   }
-  free(frame);
+  free(place);
   free(before);
 }
 
