@@ -194,6 +194,14 @@ void Datapath::Parts::adopt(std::shared_ptr<const Tables> newest) {
     if (const CompiledService* fresh = newest->service(service)) put(*fresh);
   shared.tables = std::move(newest);
   forget();
+  forget_flows();
+}
+
+void Datapath::Parts::forget_flows() {
+  for (const auto& shard : shards) {
+    shard->v4.flows.forget();
+    shard->v6.flows.forget();
+  }
 }
 
 // Numbers that nothing refers to are free again, once they are many.
@@ -235,7 +243,10 @@ Datapath::~Datapath() = default;
 
 void Datapath::adopt(std::shared_ptr<const Tables> tables) { parts_->adopt(std::move(tables)); }
 const Tables& Datapath::tables() const { return *parts_->shared.tables; }
-void Datapath::locate(std::span<const Prefix> prefixes) { parts_->shared.ranges = Ranges(prefixes); }
+void Datapath::locate(std::span<const Prefix> prefixes) {
+  parts_->shared.ranges = Ranges(prefixes);
+  parts_->forget_flows();
+}
 std::uint64_t Datapath::time() const { return parts_->time; }
 
 DatapathConnections Datapath::connections() const {

@@ -23,6 +23,7 @@ struct Datapath::Parts {
   Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted);
 
   void adopt(std::shared_ptr<const Tables> newest);
+  void forget_flows();
 
   template <class F>
   void process(const PacketColumns<typename F::Column>& packets,

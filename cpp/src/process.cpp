@@ -5,22 +5,10 @@
 #include <thread>
 
 #include "datapath_parts.hpp"
+#include "replay.hpp"
 
 namespace fleetmesh {
 namespace {
-
-template <class F>
-struct StateOf;
-template <>
-struct StateOf<V4> {
-  using Type = fm_state4;
-};
-template <>
-struct StateOf<V6> {
-  using Type = fm_state6;
-};
-template <class F>
-using Packet = StateOf<F>::Type;
 
 // The stages of each family under one name. The first part knows services and affinity by the client's
 // address, the second knows the connection by both ends as they are after translation: shards divide the work
@@ -38,6 +26,7 @@ using Packet = StateOf<F>::Type;
   }                                                                                                        \
   /* After `leave` or `enter` with the same tables. */                                                     \
   [[gnu::always_inline]] inline bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                 \
+    tables.begin_arrival();                                                                                \
     return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);  \
   }                                                                                                        \
   [[gnu::always_inline]] inline bool enter(fm_state##N& s, Lookups<V##N>& tables) {                        \
@@ -107,75 +96,121 @@ template <class S>
   counter.connections += served && s.opened;
 }
 
-// Sequential in effect: what is fetched ahead is only looked at, never changed.
 template <class F>
-class Ahead {
+[[gnu::always_inline]] inline void decide(Packet<F>& s, Lookups<F>& tables, Counters& counters) {
+  tables.time = s.time;
+  if (balance(s, tables) && leave(s, tables)) arrive_here(s, tables);
+  count(s, counters);
+}
+
+template <class F>
+FlowKey<F> key_of(const PacketColumns<typename F::Column>& packets, std::size_t at, std::uint32_t round) {
+  const std::size_t width = F::family == Family::v4 ? 1 : 16;
+  return {packets.source + at * width, packets.destination + at * width,
+          packets.source_port[at],     packets.destination_port[at],
+          packets.protocol[at],        round};
+}
+
+template <class F>
+class InTurn {
  public:
-  static constexpr std::size_t kPackets = 32;
-  // Below this, tables stay in the cache by themselves.
-  static constexpr std::uint32_t kWorthIt = 8192;
+  using Column = F::Column;
+  InTurn(SharedTables& shared, Shard& shard, const PacketColumns<Column>& packets,
+         const DecisionColumns<Column>& decisions)
+      : own_(shard.of<F>()),
+        counters_(shard.counters),
+        tables_(shared, shard),
+        ahead_(shared, own_, shared.of<F>(), tables_),
+        secret_(shared.secret),
+        packets_(packets),
+        decisions_(decisions) {}
 
-  Ahead(const SharedTables& shared, OwnTables<F>& own, const FamilyTables<F>& family)
-      : secret_(shared.secret), own_(own), family_(family) {}
-
-  bool worth_it() const { return own_.tcp.size() + own_.other.size() > kWorthIt; }
-
-  void fetch(const Packet<F>* states, std::size_t count) {
-    std::array<std::uint32_t, kPackets> hashes;
-    for (std::size_t i = 0; i < count; ++i) {
-      const Packet<F>& s = states[i];
-      hashes[i] = hash(s, s.destination, s.destination_port, kServiceSide);
-      own_.connections(s.protocol).prefetch_slot(hashes[i]);
+  void run() {
+    own_.watch_laps();
+    for (std::size_t from = 0; from < packets_.count; from += Ahead<F>::kPackets) {
+      const std::size_t some = std::min(Ahead<F>::kPackets, packets_.count - from);
+      own_.flows.fit(own_.entries());
+      if (own_.entries() < Ahead<F>::kWorthIt)
+        some_of_few(from, some);
+      else
+        some_of_many(from, some);
     }
-    for (std::size_t i = 0; i < count; ++i) own_.connections(states[i].protocol).prefetch_entry(hashes[i]);
-    std::array<std::uint32_t, kPackets> backends{};
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto* likely = own_.connections(states[i].protocol).likely(hashes[i]);
-      if (!likely) continue;
-      backends[i] = likely->backend;
-      family_.backends.prefetch(likely->backend);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      const Packet<F>& s = states[i];
-      const auto* backend = backends[i] ? family_.backends.find(backends[i]) : nullptr;
-      hashes[i] = backend ? hash(s, backend->value.address, backend->value.port, 0)
-                          : hash(s, s.destination, s.destination_port, 0);
-      own_.connections(s.protocol).prefetch_slot(hashes[i]);
-    }
-    for (std::size_t i = 0; i < count; ++i) own_.connections(states[i].protocol).prefetch_entry(hashes[i]);
   }
 
  private:
-  std::uint32_t hash(const Packet<F>& s, const F::Stored& destination, std::uint16_t port,
-                     std::uint8_t side) const {
-    return connection_hash<F>(s.source, destination, s.source_port, port,
-                              static_cast<std::uint8_t>(s.protocol ^ side), secret_);
-  }
-
-  std::uint64_t secret_;
-  OwnTables<F>& own_;
-  const FamilyTables<F>& family_;
-};
-
-template <class F>
-void run_in_turn(SharedTables& shared, Shard& shard, const PacketColumns<typename F::Column> packets,
-                 const DecisionColumns<typename F::Column> decisions) {
-  Lookups<F> tables(shared, shard);
-  Ahead<F> ahead(shared, shard.of<F>(), shared.of<F>());
-  std::array<Packet<F>, Ahead<F>::kPackets> states;
-  for (std::size_t from = 0; from < packets.count; from += states.size()) {
-    const std::size_t some = std::min(states.size(), packets.count - from);
-    for (std::size_t i = 0; i < some; ++i) read<F>(packets, from + i, states[i]);
-    if (ahead.worth_it()) ahead.fetch(states.data(), some);
-    for (std::size_t i = 0; i < some; ++i) {
-      Packet<F>& s = states[i];
-      tables.time = s.time;
-      if (balance(s, tables) && leave(s, tables)) arrive_here(s, tables);
-      count(s, shard.counters);
-      write<F>(s, decisions, from + i);
+  void some_of_few(std::size_t from, std::size_t some) {
+    for (std::size_t at = from; at < from + some; ++at) {
+      const FlowKey<F> key = key_of<F>(packets_, at, own_.flows.round());
+      const std::uint32_t hash = key.hash(secret_);
+      if (again(key, hash, at)) continue;
+      Packet<F> s;
+      read<F>(packets_, at, s);
+      anew(s, key, hash, at);
     }
   }
-}
+
+  void some_of_many(std::size_t from, std::size_t some) {
+    std::array<FlowKey<F>, Ahead<F>::kPackets> keys;
+    std::array<std::uint32_t, Ahead<F>::kPackets> hashes;
+    for (std::size_t i = 0; i < some; ++i) {
+      keys[i] = key_of<F>(packets_, from + i, own_.flows.round());
+      hashes[i] = keys[i].hash(secret_);
+      own_.flows.prefetch(hashes[i]);
+    }
+    std::array<Packet<F>, Ahead<F>::kPackets> states;
+    std::array<std::uint8_t, Ahead<F>::kPackets> unknown;
+    std::size_t unknowns = 0;
+    for (std::size_t i = 0; i < some; ++i) {
+      if (const Flow<F>* flow = own_.flows.find(keys[i], hashes[i])) {
+        prefetch_entries(*flow, own_);
+      } else {
+        read<F>(packets_, from + i, states[unknowns]);
+        unknown[unknowns++] = static_cast<std::uint8_t>(i);
+      }
+    }
+    if (unknowns) ahead_.fetch(states.data(), unknowns);
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < some; ++i) {
+      const bool has_state = next < unknowns && unknown[next] == i;
+      Packet<F>& s = states[next];
+      next += has_state;
+      // What a packet of this very batch has left may be known by now.
+      if (again(keys[i], hashes[i], from + i)) continue;
+      if (has_state) {
+        anew(s, keys[i], hashes[i], from + i);
+      } else {
+        Packet<F> fresh;
+        read<F>(packets_, from + i, fresh);
+        anew(fresh, keys[i], hashes[i], from + i);
+      }
+    }
+  }
+
+  [[gnu::always_inline]] bool again(const FlowKey<F>& key, std::uint32_t hash, std::size_t at) {
+    const Flow<F>* flow = own_.flows.find(key, hash);
+    if (!flow || !replay(*flow, packets_.tcp_flags[at], packets_.time[packets_.one_time ? 0 : at], own_))
+      return false;
+    if (flow->counted) ++counters_.known(flow->counter >> 9U, flow->counter & 511U).packets;
+    write<F>(*flow, packets_, decisions_, at);
+    return true;
+  }
+
+  void anew(Packet<F>& s, const FlowKey<F>& key, std::uint32_t hash, std::size_t at) {
+    decide(s, tables_, counters_);
+    write<F>(s, decisions_, at);
+    own_.watch_laps();
+    if (key == key_of<F>(packets_, at, own_.flows.round()))
+      remember(s, tables_.trace, key, hash, packets_, decisions_, at, own_);
+  }
+
+  OwnTables<F>& own_;
+  Counters& counters_;
+  Lookups<F> tables_;
+  Ahead<F> ahead_;
+  std::uint64_t secret_;
+  const PacketColumns<Column> packets_;
+  const DecisionColumns<Column> decisions_;
+};
 
 // Each part of the work is divided by what it keeps: the first by the client's address, the second by both
 // ends.
@@ -265,7 +300,7 @@ void Datapath::Parts::process(const PacketColumns<typename F::Column>& packets,
   check_time(packets, time);
   time = last_time(packets);
   if (shards.size() == 1)
-    run_in_turn<F>(shared, *shards[0], packets, decisions);
+    InTurn<F>(shared, *shards[0], packets, decisions).run();
   else
     run_in_shards<F>(shared, shards, packets, decisions);
 }

@@ -12,6 +12,7 @@
 #include "fleetmesh/bounded_table.hpp"
 #include "fleetmesh/datapath.hpp"
 #include "fleetmesh/numbers.hpp"
+#include "flow_cache.hpp"
 
 // Beside their types, which are C's, so that BoundedTable finds them.
 inline std::uint64_t expires(const fm_ct4_value& value) { return value.expires; }
@@ -111,10 +112,21 @@ struct OwnTables {
   BoundedTable<typename F::ConnectionKey, typename F::Connection> tcp;
   BoundedTable<typename F::ConnectionKey, typename F::Connection> other;
   BoundedTable<typename F::AffinityKey, fm_affinity_value> affinities;
+  FlowCache<F> flows;
 
   explicit OwnTables(const DatapathOptions& options)
       : tcp(options.tcp_connections), other(options.other_connections), affinities(options.affinities) {}
   auto& connections(std::uint8_t protocol) { return protocol == FM_PROTOCOL_TCP ? tcp : other; }
+  std::size_t entries() const { return std::size_t{tcp.size()} + other.size(); }
+  // Stamps that began anew tell nothing of flows from before.
+  void watch_laps() {
+    if (tcp.laps() + other.laps() == laps_) return;
+    laps_ = tcp.laps() + other.laps();
+    flows.forget();
+  }
+
+ private:
+  std::uint64_t laps_ = 0;
 };
 
 // By place of the frontend, then by cluster id.
@@ -126,6 +138,8 @@ class Counters {
     if (!counters) counters = std::make_unique<Counter[]>(512);
     return counters[cluster];
   }
+  // Of a service that has been counted.
+  Counter& known(std::uint32_t place, ClusterId cluster) { return by_place_[place][cluster]; }
   // Hands over what was counted at a place.
   template <class Visit>
   void take(std::uint32_t place, Visit visit) {
@@ -160,6 +174,16 @@ struct Shard {
   }
 };
 
+// Which entries a packet was found to belong to, and whether it left everything else as it was.
+template <class F>
+struct Trace {
+  // What the client's side knows, the source's, and the destination's.
+  enum Side : std::uint8_t { service, out, in };
+  std::array<const typename F::Connection*, 3> found{};
+  Side side = service;
+  bool steady = true;
+};
+
 // The look-ups of decision.h.
 template <class F>
 class Lookups {
@@ -169,6 +193,7 @@ class Lookups {
 
   const fm_config* config;
   std::uint64_t time = 0;
+  mutable Trace<F> trace;  // of one packet
 
   // A packet is looked for under few hashes, each worked out once: what the client sees, and, after
   // translation, the same one for both ends and both directions.
@@ -176,11 +201,14 @@ class Lookups {
                      std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port,
                                static_cast<std::uint8_t>(protocol ^ kServiceSide), shared_->secret);
+    trace = {};
   }
   void begin_ends(const F::Stored& source, const F::Stored& destination, std::uint16_t source_port,
                   std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port, protocol, shared_->secret);
+    trace.side = Trace<F>::out;
   }
+  void begin_arrival() const { trace.side = Trace<F>::in; }
 
   const fm_service_value* service(const F::ServiceKey* key) const {
     typename FrontendRecord<F>::Key wanted;
@@ -210,16 +238,21 @@ class Lookups {
   }
   const fm_identity_value* identity(const F::Stored& address) const { return shared_->ranges.find(address); }
   F::Connection* find(const F::ConnectionKey* key, std::uint64_t now) const {
-    return own_->connections(key->protocol).find(*key, hash_ | entry_mark<F>(*key), now);
+    auto* found = own_->connections(key->protocol).find(*key, hash_ | entry_mark<F>(*key), now);
+    if (found) trace.found[trace.side] = found;
+    return found;
   }
   int put(const F::ConnectionKey* key, const F::Connection* value) const {
+    trace.steady = false;
     own_->connections(key->protocol).put(*key, hash_ | entry_mark<F>(*key), *value, time);
     return 0;
   }
   fm_affinity_value* affinity(const F::AffinityKey* key) const {
+    trace.steady = false;
     return own_->affinities.find(*key, affinity_hash<F>(*key, shared_->secret), time);
   }
   void put_affinity(const F::AffinityKey* key, const fm_affinity_value* value) const {
+    trace.steady = false;
     own_->affinities.put(*key, affinity_hash<F>(*key, shared_->secret), *value, time);
   }
   void remove_affinity(const F::AffinityKey* key) const {

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <vector>
+
+#include "fleetmesh/huge_pages.hpp"
 
 namespace fleetmesh {
 
@@ -17,10 +19,15 @@ namespace fleetmesh {
 // Hash: its low bits say where an entry stands, all of it which it is; at most 2^28 places are told apart.
 // Key: compared byte by byte. Value: `expires(value)`, found by its type, is when it ceases to count.
 // Pointers hold until the next `put`.
+//
+// Entries whose hashes differ in the upper four bits only are kin. Each has a stamp, which is 0 once it is
+// gone and which changes with every `put` of it or of its kin: who has seen the stamps of some entries may
+// rely on what the table has under their hashes as long as the stamps are the same, and so are `laps`.
 template <class Key, class Value>
 class BoundedTable {
  public:
-  explicit BoundedTable(std::uint32_t capacity) : capacity_(capacity) {
+  explicit BoundedTable(std::uint32_t capacity, std::uint32_t first_stamp = 1)
+      : capacity_(capacity), next_stamp_(first_stamp) {
     if (!capacity || capacity > kMostEntries)
       throw std::invalid_argument("a table of connections holds 1 to 2^27 entries");
     index_.resize(kFewestSlots);
@@ -30,6 +37,8 @@ class BoundedTable {
   std::uint32_t capacity() const { return capacity_; }
   std::uint32_t size() const { return size_; }
   std::uint64_t evicted() const { return evicted_; }
+  // How often the stamps began anew.
+  std::uint64_t laps() const { return laps_; }
 
   void prefetch_slot(std::uint32_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
   // Reads the slot that was fetched before, and fetches its entry.
@@ -45,6 +54,19 @@ class BoundedTable {
     entry->used = 1;
     return &entry->value;
   }
+  // An entry's number and stamp, for `held`.
+  std::uint32_t number_of(const Value* value) const {
+    return static_cast<std::uint32_t>(entry_of(value) - entries_.data());
+  }
+  std::uint32_t stamp_of(const Value* value) const { return entry_of(value)->stamp; }
+  // Null where the stamp is another or its time is over. It counts as used only after `use`.
+  Value* held(std::uint32_t number, std::uint32_t stamp, std::uint64_t time) {
+    Entry& entry = entries_[number];
+    return entry.stamp == stamp && expires(entry.value) > time ? &entry.value : nullptr;
+  }
+  void use(std::uint32_t number) { entries_[number].used = 1; }
+  void prefetch_number(std::uint32_t number) const { __builtin_prefetch(&entries_[number]); }
+
   // What stands where an entry of that hash most likely stands; only good for guessing.
   const Value* likely(std::uint32_t hash) const {
     const Slot slot = index_[hash & mask_];
@@ -55,6 +77,7 @@ class BoundedTable {
     if (Entry* known = locate(key, hash)) {
       known->value = value;
       known->used = 1;
+      stamp_kin(hash);
       return;
     }
     if (size_ == capacity_) make_room(time);
@@ -68,6 +91,7 @@ class BoundedTable {
     link(at);
     place({hash, at + 1});
     ++size_;
+    stamp_kin(hash);
   }
 
   void remove(const Key& key, std::uint32_t hash) {
@@ -82,7 +106,7 @@ class BoundedTable {
   }
 
  private:
-  static constexpr std::uint32_t kNone = 0xffffffff;
+  static constexpr std::uint32_t kNone = 0x7fffffff;
   static constexpr std::uint32_t kMostEntries = 1U << 27U;
   static constexpr std::size_t kFewestSlots = 64;
 
@@ -90,14 +114,30 @@ class BoundedTable {
     std::uint32_t hash = 0;
     std::uint32_t entry = 0;  // its number + 1
   };
-  struct Entry {
+  using Index = std::vector<Slot, HugePages<Slot>>;
+  // Those of a cache line or more begin with one.
+  static constexpr std::size_t kAlignment = sizeof(Key) + sizeof(Value) >= 48 ? 64 : alignof(Value);
+  struct alignas(kAlignment) Entry {
     Key key;
     Value value;
-    std::uint32_t older;
+    std::uint32_t older : 31;
+    std::uint32_t used : 1;
     std::uint32_t newer;  // of a free one: the next free one
     std::uint32_t hash;
-    std::uint32_t used;
+    std::uint32_t stamp;
   };
+
+  static const Entry* entry_of(const Value* value) {
+    return reinterpret_cast<const Entry*>(reinterpret_cast<const std::byte*>(value) - offsetof(Entry, value));
+  }
+
+  void stamp_kin(std::uint32_t hash) {
+    for (std::size_t at = hash & mask_; index_[at].entry; at = (at + 1) & mask_)
+      if (!((index_[at].hash ^ hash) << 4U)) entries_[index_[at].entry - 1].stamp = next_stamp_;
+    if (++next_stamp_) return;
+    next_stamp_ = 1;
+    ++laps_;
+  }
 
   Entry* locate(const Key& key, std::uint32_t hash) {
     const Slot* index = index_.data();
@@ -117,8 +157,8 @@ class BoundedTable {
   }
 
   void grow() {
-    const std::vector<Slot> old = std::move(index_);
-    index_ = std::vector<Slot>(old.size() * 2);
+    const Index old = std::move(index_);
+    index_ = Index(old.size() * 2);
     mask_ = index_.size() - 1;
     for (const Slot slot : old)
       if (slot.entry) place(slot);
@@ -135,7 +175,7 @@ class BoundedTable {
   }
 
   void link(std::uint32_t at) {
-    entries_[at].older = newest_;
+    entries_[at].older = newest_ & kNone;
     entries_[at].newer = kNone;
     (newest_ == kNone ? oldest_ : entries_[newest_].newer) = at;
     newest_ = at;
@@ -154,6 +194,7 @@ class BoundedTable {
       if (expires(entry.value) <= time || !entry.used) {
         if (expires(entry.value) > time) ++evicted_;
         drop(at);
+        if (oldest_ != kNone) prefetch_slot(entries_[oldest_].hash);  // likely the next to go
         return;
       }
       entry.used = 0;
@@ -174,6 +215,7 @@ class BoundedTable {
       hole = next;
     }
     index_[hole] = {};
+    entries_[at].stamp = 0;
     entries_[at].newer = free_;
     free_ = at;
     --size_;
@@ -185,9 +227,11 @@ class BoundedTable {
   std::uint32_t newest_ = kNone;
   std::uint32_t free_ = kNone;
   std::uint64_t evicted_ = 0;
+  std::uint32_t next_stamp_;
+  std::uint64_t laps_ = 0;
   std::size_t mask_ = 0;  // of places in the index
-  std::vector<Slot> index_;
-  std::vector<Entry> entries_;
+  Index index_;
+  std::vector<Entry, HugePages<Entry>> entries_;
 };
 
 }  // namespace fleetmesh
