@@ -20,6 +20,12 @@ struct StateOf<V6> {
 template <class F>
 using Packet = StateOf<F>::Type;
 
+inline constexpr std::uint8_t kOpensOrCloses = FM_TCP_FIN | FM_TCP_SYN | FM_TCP_RST;
+
+inline bool opens_or_closes(std::uint8_t protocol, std::uint8_t tcp_flags) {
+  return protocol == FM_PROTOCOL_TCP && (tcp_flags & kOpensOrCloses);
+}
+
 // Sequential in effect: what is fetched ahead is only looked at, never changed.
 template <class F>
 class Ahead {

@@ -100,6 +100,7 @@ template <class F>
 [[gnu::always_inline]] inline void decide(Packet<F>& s, Lookups<F>& tables, Counters& counters) {
   tables.time = s.time;
   if (balance(s, tables) && leave(s, tables)) arrive_here(s, tables);
+  if (opens_or_closes(s.protocol, s.tcp_flags)) tables.restamp(s.protocol);
   count(s, counters);
 }
 
@@ -138,13 +139,16 @@ class InTurn {
   }
 
  private:
+  // The columns are copied, so that their addresses are known not to change as they are written.
   void some_of_few(std::size_t from, std::size_t some) {
+    const PacketColumns<Column> packets = packets_;
+    const DecisionColumns<Column> decisions = decisions_;
     for (std::size_t at = from; at < from + some; ++at) {
-      const FlowKey<F> key = key_of<F>(packets_, at, own_.flows.round());
+      const FlowKey<F> key = key_of<F>(packets, at, own_.flows.round());
       const std::uint32_t hash = key.hash(secret_);
-      if (again(key, hash, at)) continue;
+      if (again(key, hash, packets, decisions, at)) continue;
       Packet<F> s;
-      read<F>(packets_, at, s);
+      read<F>(packets, at, s);
       anew(s, key, hash, at);
     }
   }
@@ -169,13 +173,15 @@ class InTurn {
       }
     }
     if (unknowns) ahead_.fetch(states.data(), unknowns);
+    const PacketColumns<Column> packets = packets_;
+    const DecisionColumns<Column> decisions = decisions_;
     std::size_t next = 0;
     for (std::size_t i = 0; i < some; ++i) {
       const bool has_state = next < unknowns && unknown[next] == i;
       Packet<F>& s = states[next];
       next += has_state;
       // What a packet of this very batch has left may be known by now.
-      if (again(keys[i], hashes[i], from + i)) continue;
+      if (again(keys[i], hashes[i], packets, decisions, from + i)) continue;
       if (has_state) {
         anew(s, keys[i], hashes[i], from + i);
       } else {
@@ -186,12 +192,15 @@ class InTurn {
     }
   }
 
-  [[gnu::always_inline]] bool again(const FlowKey<F>& key, std::uint32_t hash, std::size_t at) {
+  [[gnu::always_inline]] bool again(const FlowKey<F>& key, std::uint32_t hash,
+                                    const PacketColumns<Column>& packets,
+                                    const DecisionColumns<Column>& decisions, std::size_t at) {
     const Flow<F>* flow = own_.flows.find(key, hash);
-    if (!flow || !replay(*flow, packets_.tcp_flags[at], packets_.time[packets_.one_time ? 0 : at], own_))
+    if (!flow || !replay(*flow, packets.tcp_flags[at], packets.time[packets.one_time ? 0 : at], own_))
       return false;
-    if (flow->counted) ++counters_.known(flow->counter >> 9U, flow->counter & 511U).packets;
-    write<F>(*flow, packets_, decisions_, at);
+    if (flow->counter != Flow<F>::kNotCounted)
+      ++counters_.known(flow->counter >> 9U, flow->counter & 511U).packets;
+    write<F>(*flow, packets, decisions, at);
     return true;
   }
 
@@ -344,6 +353,7 @@ void DatapathChain::run(const PacketColumns<Column>& packets, const DecisionColu
       Lookups<F> tables(parts->shared, *parts->shards[0]);
       tables.time = parts->time = s.time;
       goes_on = balance(s, tables) && leave(s, tables);
+      if (opens_or_closes(s.protocol, s.tcp_flags)) tables.restamp(s.protocol);
       tracked = true;
       count(s, parts->shards[0]->counters);
     }
@@ -354,6 +364,7 @@ void DatapathChain::run(const PacketColumns<Column>& packets, const DecisionColu
       s.ct = FM_CT_NEW;
       s.source_here = s.destination_here = 0;
       goes_on = enter(s, tables) && arrive(s, tables);
+      if (opens_or_closes(s.protocol, s.tcp_flags)) tables.restamp(s.protocol);
       if (tracked) s.ct = ct;
     } else if (!tracked && goes_on) {
       s.verdict = fm_tracked(s.protocol) ? FM_VERDICT_ALLOW : FM_VERDICT_DENY;

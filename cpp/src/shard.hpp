@@ -108,9 +108,12 @@ struct SharedTables {
 };
 
 template <class F>
+using ConnectionTable = BoundedTable<typename F::ConnectionKey, typename F::Connection>;
+
+template <class F>
 struct OwnTables {
-  BoundedTable<typename F::ConnectionKey, typename F::Connection> tcp;
-  BoundedTable<typename F::ConnectionKey, typename F::Connection> other;
+  ConnectionTable<F> tcp;
+  ConnectionTable<F> other;
   BoundedTable<typename F::AffinityKey, fm_affinity_value> affinities;
   FlowCache<F> flows;
 
@@ -175,11 +178,13 @@ struct Shard {
 };
 
 // Which entries a packet was found to belong to, and whether it left everything else as it was.
-template <class F>
 struct Trace {
-  // What the client's side knows, the source's, and the destination's.
-  enum Side : std::uint8_t { service, out, in };
-  std::array<const typename F::Connection*, 3> found{};
+  enum Side : std::uint8_t {
+    service,
+    out,
+    in
+  };  // what the client's side knows, the source's, the destination's
+  std::array<std::uint32_t, 3> found{};  // by side: the entry's number, 0 for none
   Side side = service;
   bool steady = true;
 };
@@ -193,7 +198,7 @@ class Lookups {
 
   const fm_config* config;
   std::uint64_t time = 0;
-  mutable Trace<F> trace;  // of one packet
+  mutable Trace trace;  // of one packet
 
   // A packet is looked for under few hashes, each worked out once: what the client sees, and, after
   // translation, the same one for both ends and both directions.
@@ -206,9 +211,9 @@ class Lookups {
   void begin_ends(const F::Stored& source, const F::Stored& destination, std::uint16_t source_port,
                   std::uint16_t destination_port, std::uint8_t protocol) {
     hash_ = connection_hash<F>(source, destination, source_port, destination_port, protocol, shared_->secret);
-    trace.side = Trace<F>::out;
+    trace.side = Trace::out;
   }
-  void begin_arrival() const { trace.side = Trace<F>::in; }
+  void begin_arrival() const { trace.side = Trace::in; }
 
   const fm_service_value* service(const F::ServiceKey* key) const {
     typename FrontendRecord<F>::Key wanted;
@@ -238,9 +243,16 @@ class Lookups {
   }
   const fm_identity_value* identity(const F::Stored& address) const { return shared_->ranges.find(address); }
   F::Connection* find(const F::ConnectionKey* key, std::uint64_t now) const {
-    auto* found = own_->connections(key->protocol).find(*key, hash_ | entry_mark<F>(*key), now);
-    if (found) trace.found[trace.side] = found;
+    auto& table = own_->connections(key->protocol);
+    auto* found = table.find(*key, hash_ | entry_mark<F>(*key), now);
+    if (found) trace.found[trace.side] = table.number_of(found);
     return found;
+  }
+  // After a packet that opens or closes its connection, which changes what entries say.
+  void restamp(std::uint8_t protocol) const {
+    trace.steady = false;
+    for (const std::uint32_t number : trace.found)
+      if (number) own_->connections(protocol).restamp(number);
   }
   int put(const F::ConnectionKey* key, const F::Connection* value) const {
     trace.steady = false;

@@ -17,6 +17,7 @@ using testing::Fleet;
 
 constexpr std::uint64_t kSecond = 1000000000;
 constexpr std::uint8_t kSyn = 2;
+constexpr std::uint8_t kRst = 4;
 constexpr std::uint8_t kAck = 16;
 
 std::uint32_t number(const std::string& address) {
@@ -174,6 +175,39 @@ TEST_F(DatapathTest, a_full_table_forgets_the_oldest_that_was_not_used_since) {
   EXPECT_EQ(path->connections().tcp, 3U);
   EXPECT_EQ(path->connections().evicted, 17U);
   EXPECT_EQ(decide({.source_port = 1}).state, FM_CT_NEW);
+}
+
+TEST_F(DatapathTest, packets_of_a_flow_that_is_known_extend_its_connection_and_a_closing_one_ends_it) {
+  constexpr std::uint64_t kHour = 3600 * kSecond;
+  const Decision first = decide({.tcp_flags = kSyn});
+  decide({.time = kSecond});
+  for (std::uint64_t hour = 1; hour < 12; ++hour)
+    EXPECT_EQ(decide({.time = hour * kHour}).state, FM_CT_ESTABLISHED) << hour;
+  EXPECT_EQ(decide({.time = 17 * kHour - 1}).destination, first.destination);
+  EXPECT_EQ(decide({.tcp_flags = kRst, .time = 17 * kHour}).state, FM_CT_ESTABLISHED);
+  EXPECT_EQ(decide({.time = 17 * kHour + 9 * kSecond}).state, FM_CT_ESTABLISHED);
+  // Closed, it is not extended any more.
+  EXPECT_EQ(decide({.time = 17 * kHour + 10 * kSecond}).state, FM_CT_NEW);
+}
+
+TEST_F(DatapathTest, a_known_flow_is_looked_at_again_once_its_backend_is_gone) {
+  decide({.tcp_flags = kSyn});
+  Decision before;
+  for (int i = 0; i < 3; ++i) before = decide({});
+  for (const ClusterId id : testing::ids({1, 2}))
+    fleet.set_slice(id, "echo", {"10." + std::to_string(id) + ".0.7"});
+  path->adopt(tables(1));
+  const Decision after = decide({});
+  EXPECT_NE(after.destination, before.destination);
+  EXPECT_EQ(after.destination & 0xffU, 7U);
+  EXPECT_EQ(decide({}).destination, after.destination);
+}
+
+TEST_F(DatapathTest, a_known_flow_is_looked_at_again_once_clusters_are_elsewhere) {
+  decide({.destination = "10.2.0.1", .tcp_flags = kSyn});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(decide({.destination = "10.2.0.1"}).state, FM_CT_ESTABLISHED);
+  path->locate(std::vector<Prefix>{{*Address::parse("10.9.0.0"), 16, 1}});
+  EXPECT_EQ(decide({.destination = "10.2.0.1"}).state, FM_CT_NEW) << "neither end is here any more";
 }
 
 TEST_F(DatapathTest, time_never_runs_backwards) {

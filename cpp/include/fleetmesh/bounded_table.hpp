@@ -21,8 +21,9 @@ namespace fleetmesh {
 // Pointers hold until the next `put`.
 //
 // Entries whose hashes differ in the upper four bits only are kin. Each has a stamp, which is 0 once it is
-// gone and which changes with every `put` of it or of its kin: who has seen the stamps of some entries may
-// rely on what the table has under their hashes as long as the stamps are the same, and so are `laps`.
+// gone and which changes with every `put` or `restamp` of it or of its kin: who has seen the stamps of some
+// entries may rely on what the table has under their hashes as long as the stamps are the same, and so are
+// `laps`.
 template <class Key, class Value>
 class BoundedTable {
  public:
@@ -32,6 +33,7 @@ class BoundedTable {
       throw std::invalid_argument("a table of connections holds 1 to 2^27 entries");
     index_.resize(kFewestSlots);
     mask_ = kFewestSlots - 1;
+    entries_.emplace_back();  // number 0
   }
 
   std::uint32_t capacity() const { return capacity_; }
@@ -44,7 +46,7 @@ class BoundedTable {
   // Reads the slot that was fetched before, and fetches its entry.
   void prefetch_entry(std::uint32_t hash) const {
     const Slot slot = index_[hash & mask_];
-    if (slot.entry) __builtin_prefetch(&entries_[slot.entry - 1]);
+    if (slot.entry) __builtin_prefetch(&entries_[slot.entry]);
   }
 
   // Null where there is none or its time is over.
@@ -54,23 +56,25 @@ class BoundedTable {
     entry->used = 1;
     return &entry->value;
   }
-  // An entry's number and stamp, for `held`.
+  // An entry's number, from 1, and its stamp. Whoever changes what others rely on, without `put`, calls
+  // `restamp`.
   std::uint32_t number_of(const Value* value) const {
     return static_cast<std::uint32_t>(entry_of(value) - entries_.data());
   }
-  std::uint32_t stamp_of(const Value* value) const { return entry_of(value)->stamp; }
-  // Null where the stamp is another or its time is over. It counts as used only after `use`.
-  Value* held(std::uint32_t number, std::uint32_t stamp, std::uint64_t time) {
-    Entry& entry = entries_[number];
-    return entry.stamp == stamp && expires(entry.value) > time ? &entry.value : nullptr;
+  std::uint32_t stamp(std::uint32_t number) const { return entries_[number].stamp; }
+  void restamp(std::uint32_t number) { stamp_kin(entries_[number].hash); }
+  // Of any number that was given; what has number 0 is never intact. Counts as used only after `use`.
+  Value* numbered(std::uint32_t number) { return &entries_[number].value; }
+  static bool intact(const Value* value, std::uint32_t stamp, std::uint64_t time) {
+    return entry_of(value)->stamp == stamp && expires(*value) > time;
   }
-  void use(std::uint32_t number) { entries_[number].used = 1; }
+  static void use(Value* value) { const_cast<Entry*>(entry_of(value))->used = 1; }
   void prefetch_number(std::uint32_t number) const { __builtin_prefetch(&entries_[number]); }
 
   // What stands where an entry of that hash most likely stands; only good for guessing.
   const Value* likely(std::uint32_t hash) const {
     const Slot slot = index_[hash & mask_];
-    return slot.entry ? &entries_[slot.entry - 1].value : nullptr;
+    return slot.entry ? &entries_[slot.entry].value : nullptr;
   }
 
   void put(const Key& key, std::uint32_t hash, const Value& value, std::uint64_t time) {
@@ -89,7 +93,7 @@ class BoundedTable {
     entry.hash = hash;
     entry.used = 0;
     link(at);
-    place({hash, at + 1});
+    place({hash, at});
     ++size_;
     stamp_kin(hash);
   }
@@ -106,13 +110,14 @@ class BoundedTable {
   }
 
  private:
-  static constexpr std::uint32_t kNone = 0x7fffffff;
+  static constexpr std::uint32_t kNone = 0;
   static constexpr std::uint32_t kMostEntries = 1U << 27U;
   static constexpr std::size_t kFewestSlots = 64;
+  static constexpr std::size_t kGoNext = 16;
 
   struct Slot {
     std::uint32_t hash = 0;
-    std::uint32_t entry = 0;  // its number + 1
+    std::uint32_t entry = 0;  // its number; 0: the place is free
   };
   using Index = std::vector<Slot, HugePages<Slot>>;
   // Those of a cache line or more begin with one.
@@ -133,7 +138,7 @@ class BoundedTable {
 
   void stamp_kin(std::uint32_t hash) {
     for (std::size_t at = hash & mask_; index_[at].entry; at = (at + 1) & mask_)
-      if (!((index_[at].hash ^ hash) << 4U)) entries_[index_[at].entry - 1].stamp = next_stamp_;
+      if (!((index_[at].hash ^ hash) << 4U)) entries_[index_[at].entry].stamp = next_stamp_;
     if (++next_stamp_) return;
     next_stamp_ = 1;
     ++laps_;
@@ -145,7 +150,7 @@ class BoundedTable {
       const Slot slot = index[at];
       if (!slot.entry) return nullptr;
       if (slot.hash != hash) continue;
-      Entry& entry = entries_[slot.entry - 1];
+      Entry& entry = entries_[slot.entry];
       if (std::memcmp(&entry.key, &key, sizeof key) == 0) return &entry;
     }
   }
@@ -175,7 +180,7 @@ class BoundedTable {
   }
 
   void link(std::uint32_t at) {
-    entries_[at].older = newest_ & kNone;
+    entries_[at].older = newest_ & 0x7fffffff;
     entries_[at].newer = kNone;
     (newest_ == kNone ? oldest_ : entries_[newest_].newer) = at;
     newest_ = at;
@@ -194,7 +199,8 @@ class BoundedTable {
       if (expires(entry.value) <= time || !entry.used) {
         if (expires(entry.value) > time) ++evicted_;
         drop(at);
-        if (oldest_ != kNone) prefetch_slot(entries_[oldest_].hash);  // likely the next to go
+        // Likely one of the next to go: those that came together mostly lie together.
+        if (at + kGoNext < entries_.size()) prefetch_slot(entries_[at + kGoNext].hash);
         return;
       }
       entry.used = 0;
@@ -206,7 +212,7 @@ class BoundedTable {
   void drop(std::uint32_t at) {
     unlink(at);
     std::size_t hole = entries_[at].hash & mask_;
-    while (index_[hole].entry != at + 1) hole = (hole + 1) & mask_;
+    while (index_[hole].entry != at) hole = (hole + 1) & mask_;
     // What was pushed past the hole moves back into it, so that no look-up stops short.
     for (std::size_t next = (hole + 1) & mask_; index_[next].entry; next = (next + 1) & mask_) {
       const std::size_t home = index_[next].hash & mask_;
