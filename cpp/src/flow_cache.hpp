@@ -18,7 +18,7 @@ struct FlowKey {
   Words words;
 
   // `round` is below 2^24.
-  FlowKey(const typename F::Column* source, const typename F::Column* destination, std::uint16_t source_port,
+  FlowKey(const F::Column* source, const F::Column* destination, std::uint16_t source_port,
           std::uint16_t destination_port, std::uint8_t protocol, std::uint32_t round) {
     const std::uint64_t rest = std::uint64_t{source_port} | std::uint64_t{destination_port} << 16U |
                                std::uint64_t{protocol} << 32U | std::uint64_t{round} << 40U;
@@ -65,17 +65,15 @@ struct alignas(64) Flow {
   std::uint32_t source_identity = 0;
   std::uint32_t destination_identity = 0;
   std::uint32_t counter = kNotCounted;  // place of the frontend << 9 | cluster
-  Number service_entry : 28;
-  std::uint32_t to_source : 4;  // whether it is the source that gets address and port
-  Number out_entry : 28;
-  std::uint32_t ingress : 4;  // fm_verdict
+  Number service_entry : 28 = 0;
+  std::uint32_t to_source : 4 = 0;  // whether it is the source that gets address and port
+  Number out_entry : 28 = 0;
+  std::uint32_t ingress : 4 = 0;  // fm_verdict
   Number in_entry = 0;
   std::uint32_t service_stamp = 0;
   std::uint32_t stamp = 0;  // of both others, which are kin
 
   static constexpr std::uint32_t kNotCounted = ~0U;
-
-  Flow() : service_entry(0), to_source(0), out_entry(0), ingress(0) {}
 };
 static_assert(sizeof(Flow<V4>) == 64);
 static_assert(sizeof(Flow<V6>) == 128);

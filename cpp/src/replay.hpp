@@ -27,7 +27,7 @@ template <class F>
       (flow.in_entry && !table.intact(in, flow.stamp, time)))
     return false;
 
-  const auto keep = [&](typename F::Connection* entry, std::uint8_t& seen_there) {
+  const auto keep = [&](F::Connection* entry, std::uint8_t& seen_there) {
     table.use(entry);
     entry->expires = expires;
     seen_there |= seen;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
@@ -68,7 +67,7 @@ class BoundedTable {
   static bool intact(const Value* value, std::uint32_t stamp, std::uint64_t time) {
     return entry_of(value)->stamp == stamp && expires(*value) > time;
   }
-  static void use(Value* value) { const_cast<Entry*>(entry_of(value))->used = 1; }
+  static void use(Value* value) { entry_of(value)->used = 1; }
   void prefetch_number(std::uint32_t number) const { __builtin_prefetch(&entries_[number]); }
 
   // What stands where an entry of that hash most likely stands; only good for guessing.
@@ -123,8 +122,8 @@ class BoundedTable {
   // Those of a cache line or more begin with one.
   static constexpr std::size_t kAlignment = sizeof(Key) + sizeof(Value) >= 48 ? 64 : alignof(Value);
   struct alignas(kAlignment) Entry {
+    Value value;  // first, so that it stands for the entry
     Key key;
-    Value value;
     std::uint32_t older : 31;
     std::uint32_t used : 1;
     std::uint32_t newer;  // of a free one: the next free one
@@ -132,9 +131,8 @@ class BoundedTable {
     std::uint32_t stamp;
   };
 
-  static const Entry* entry_of(const Value* value) {
-    return reinterpret_cast<const Entry*>(reinterpret_cast<const std::byte*>(value) - offsetof(Entry, value));
-  }
+  static const Entry* entry_of(const Value* value) { return reinterpret_cast<const Entry*>(value); }
+  static Entry* entry_of(Value* value) { return reinterpret_cast<Entry*>(value); }
 
   void stamp_kin(std::uint32_t hash) {
     for (std::size_t at = hash & mask_; index_[at].entry; at = (at + 1) & mask_)
