@@ -97,10 +97,11 @@ bench: develop  ## benchmarks of the core and of the package
 	$(BIN)/python -m pytest -q -n 0 benchmarks
 	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
 
-bench-gate: develop  ## instructions of the Maglev fills against their bars (needs valgrind)
+bench-gate: develop  ## instructions of the Maglev fills and of the data path against their bars (needs valgrind)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
-	cmake --build --preset release --target maglev_bench
+	cmake --build --preset release --target maglev_bench datapath_bench
 	$(BIN)/python benchmarks/maglev_gate.py
+	$(BIN)/python benchmarks/datapath_gate.py
 
 bench-peers: develop  ## Maglev tables beside Cilium's and others' (needs Go)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)

@@ -7,11 +7,10 @@ the fast fills trade wrongly guessed branches for instructions. Valgrind knows n
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from callgrind import instructions
 
 PROGRAM = Path(__file__).parents[1] / "build" / "release" / "maglev_bench"
 SIZE = 16381
@@ -32,13 +31,7 @@ BARS = {
 
 
 def count(backends: int, weighted: bool, fill: str, tables: int) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", str(PROGRAM)]
-        command += [str(SIZE), str(backends), str(int(weighted)), fill, str(tables)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    assert found, done.stderr
-    return int(found[1])
+    return instructions([str(PROGRAM), str(SIZE), str(backends), str(int(weighted)), fill, str(tables)])
 
 
 def an_entry(backends: int, weighted: bool, fill: str) -> float:
