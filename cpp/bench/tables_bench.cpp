@@ -70,7 +70,8 @@ std::uint64_t read(const Viewers& viewers, ServiceId service) {
   for (const auto& tables : viewers) {
     const CompiledService* compiled = tables->service(service);
     const Selection& selection = *compiled->frontends.front().selection;
-    if (const maglev::Table* table = selection.table()) sum += table->rank(static_cast<std::uint32_t>(sum % table->size()));
+    if (const maglev::Table* table = selection.table())
+      sum += table->rank(static_cast<std::uint32_t>(sum % table->size()));
   }
   return sum;
 }
