@@ -187,7 +187,10 @@ class BoundedTable {
   void unlink(std::uint32_t at) {
     const Entry& entry = entries_[at];
     (entry.older == kNone ? oldest_ : entries_[entry.older].newer) = entry.newer;
-    (entry.newer == kNone ? newest_ : entries_[entry.newer].older) = entry.older;
+    if (entry.newer == kNone)
+      newest_ = entry.older;
+    else
+      entries_[entry.newer].older = entry.older;
   }
 
   void make_room(std::uint64_t time) {
