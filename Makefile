@@ -9,16 +9,17 @@ STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f 2>/dev/null)
+CORE_SOURCES := $(shell find cpp/include cpp/src cpp/datapath cpp/bindings cpp/cmake -type f ! -name '*.bpf.c' 2>/dev/null)
+BPF_OBJECT := build/bpf/fleetmesh.bpf.o
 PACKAGES := $(shell find src -name __init__.py)
-CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h')
+CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -path 'cpp/fuzz/*.c')
 REAL_TESTS := $(wildcard tests/real/test_*.py)
 EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" + sys.implementation.cache_tag)')
 EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo develop core check lint types unit-cpp unit-python test tidy standalone asan tsan property real bench stubs format \
-        constraints clean
+.PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
+        bench-gate bench-peers stubs format constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,9 +34,9 @@ core:  ## rebuild the C++ core in place, incrementally (after `make develop`)
 	cmake --install $(EDITABLE_BUILD) --component python \
 	  --prefix "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" > /dev/null
 
-check: develop lint types unit-cpp unit-python  ## what every change must pass, in under three minutes
+check: develop lint types bpf unit-cpp unit-python  ## what every change must pass, in under three minutes
 
-test: check tidy property standalone asan tsan real  ## check, clang-tidy, more property tests, the core alone, sanitizers, real servers
+test: check kernel tidy property standalone asan tsan real  ## check, the kernel programs, clang-tidy, more property tests, the core alone, sanitizers, real servers
 
 lint: develop
 	ruff check .
@@ -50,8 +51,17 @@ unit-cpp: develop
 	cmake --build $(EDITABLE_BUILD)
 	ctest --test-dir $(EDITABLE_BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
+# Half of the usual examples, so that a check keeps within its time; `make property` tries many more.
 unit-python: develop
-	$(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer'
+	FLEETMESH_EFFORT=0.5 $(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer and not kernel'
+
+bpf: $(BPF_OBJECT)  ## compile the decision procedure into programs for the kernel
+
+$(BPF_OBJECT): scripts/build-bpf $(wildcard cpp/datapath/*) | $(STAMPS)/clang
+	scripts/build-bpf $@
+
+kernel: develop bpf  ## load the programs into this machine's kernel, if it lets us, and run packets through them
+	$(BIN)/python -m pytest -q -rs -m kernel tests/bpf
 
 tidy: develop  ## clang-tidy over the core, its bindings and its tests
 	scripts/tidy
@@ -66,6 +76,9 @@ asan: develop  ## C++ tests, and the Python tests that reach the core, under ASa
 
 tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 	scripts/sanitize tsan
+
+fuzz: develop $(STAMPS)/clang  ## the fuzzers of cpp/fuzz, each for FUZZ_SECONDS (60; before a release 600)
+	scripts/fuzz
 
 property: develop  ## the property tests on many more examples
 	FLEETMESH_EFFORT=2 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
@@ -83,6 +96,17 @@ bench: develop  ## benchmarks of the core and of the package
 	@for program in $(patsubst cpp/bench/%.cpp,build/release/%,$(wildcard cpp/bench/*.cpp)); do $$program || exit 1; done
 	$(BIN)/python -m pytest -q -n 0 benchmarks
 	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
+
+bench-gate: develop  ## instructions of the Maglev fills and of the data path against their bars (needs valgrind)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target maglev_bench datapath_bench
+	$(BIN)/python benchmarks/maglev_gate.py
+	$(BIN)/python benchmarks/datapath_gate.py
+
+bench-peers: develop  ## Maglev tables beside Cilium's and others' (needs Go)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target maglev_bench
+	$(BIN)/python benchmarks/peers/compare.py
 
 stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
 	$(BIN)/python scripts/generate_stubs.py --write
@@ -124,4 +148,9 @@ $(STAMPS)/develop: $(STAMPS)/tools $(STAMPS)/gtest pyproject.toml CMakeLists.txt
 # GoogleTest comes from the system: the core's build downloads nothing.
 $(STAMPS)/gtest: | $(STAMPS)/tools
 	scripts/require-googletest
+	touch $@
+
+# As does the compiler for the kernel, which also builds the fuzzers.
+$(STAMPS)/clang: | $(STAMPS)/venv
+	scripts/require-clang
 	touch $@

@@ -8,16 +8,21 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "fleetmesh/state.hpp"
+#include "fleetmesh/tables.hpp"
 
 namespace fleetmesh::bindings {
 
 void register_build(pybind11::module_& module);
+void register_maglev(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);
+void register_tables(pybind11::module_& module);
+void register_datapath(pybind11::module_& module);
 
 // What a Service says, with names as strings: a spec that belongs to no mesh yet.
 struct SpecArguments {
@@ -38,6 +43,9 @@ struct SpecArguments {
   std::optional<std::vector<std::string>> exposed_on;
   std::uint64_t record_digest = 0;
   std::string created;
+  std::vector<std::string> prefer_clusters;
+  std::vector<std::pair<std::string, int>> cluster_weights;
+  std::uint32_t min_local_backends = 1;
 
   bool operator==(const SpecArguments&) const = default;
 };
@@ -50,6 +58,19 @@ SpecArguments from_spec(const ServiceSpec& spec, const Interner& strings);
 struct Snapshot {
   std::shared_ptr<const State> state;
   std::shared_ptr<const Mesh> mesh;
+};
+
+// Of a service that anybody has ever named.
+std::optional<ServiceId> service_id(const Snapshot& snapshot, const std::string& space,
+                                    const std::string& name);
+
+// Frontends by type, address, port, protocol and scope, as text: the order in which people read them.
+std::vector<std::size_t> reading_order(const std::vector<FrontendSpec>& frontends);
+
+// The tables of one viewer; keeps the mesh, whose names it needs.
+struct PyTables {
+  std::shared_ptr<const Tables> tables;
+  Snapshot at;
 };
 
 // Throws std::out_of_range if no member has the id.

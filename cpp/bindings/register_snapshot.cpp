@@ -15,6 +15,47 @@ namespace py = pybind11;
 
 namespace fleetmesh::bindings {
 
+namespace {
+
+const char* type_name(FrontendType type) {
+  switch (type) {
+    case FrontendType::cluster_ip:
+      return "ClusterIP";
+    case FrontendType::node_port:
+      return "NodePort";
+    case FrontendType::load_balancer:
+      return "LoadBalancer";
+    case FrontendType::external_ips:
+      return "ExternalIPs";
+  }
+  return "";
+}
+
+const char* protocol_name(std::uint8_t protocol) {
+  return protocol == 6 ? "TCP" : protocol == 17 ? "UDP" : protocol == 132 ? "SCTP" : "";
+}
+
+}  // namespace
+
+std::optional<ServiceId> service_id(const Snapshot& snapshot, const std::string& space,
+                                    const std::string& name) {
+  ServiceId id = 0;
+  if (!snapshot.mesh->shared().services.find(space, name, id)) return std::nullopt;
+  return id;
+}
+
+std::vector<std::size_t> reading_order(const std::vector<FrontendSpec>& frontends) {
+  std::vector<std::size_t> order(frontends.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto key = [&](std::size_t i) {
+    const FrontendSpec& f = frontends[i];
+    return std::tuple(std::string(type_name(f.type)), f.address.text(), f.port,
+                      std::string(protocol_name(f.protocol)), f.internal);
+  };
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+  return order;
+}
+
 ClusterId require_member(const State& state, long long id) {
   if (id < 1 || id > 511 || !state.members.find(static_cast<ClusterId>(id)))
     throw std::out_of_range("no member has cluster id " + std::to_string(id));
@@ -22,6 +63,12 @@ ClusterId require_member(const State& state, long long id) {
 }
 
 namespace {
+
+std::vector<FrontendSpec> specs_of(const std::vector<FrontendView>& views) {
+  std::vector<FrontendSpec> specs;
+  for (const auto& view : views) specs.push_back(view.frontend);
+  return specs;
+}
 
 using Texts = py::typing::Tuple<py::str, py::ellipsis>;
 using BackendTuple =
@@ -34,12 +81,6 @@ using RecordTuple = py::typing::Tuple<py::str, py::str, py::str, Texts, py::typi
 using RowTuple = py::typing::Tuple<py::str, py::str, py::int_, py::int_, Texts, py::int_, py::int_, py::str,
                                    py::str, py::str>;
 using Names = std::vector<std::pair<std::string, std::string>>;
-
-std::optional<ServiceId> service_id(const Snapshot& s, const std::string& space, const std::string& name) {
-  ServiceId id = 0;
-  if (!s.mesh->shared().services.find(space, name, id)) return std::nullopt;
-  return id;
-}
 
 const ServiceEntry* entry_of(const Snapshot& s, const std::string& space, const std::string& name) {
   const auto id = service_id(s, space, name);
@@ -83,37 +124,6 @@ const char* state_name(BackendState state) {
   return "";
 }
 
-const char* type_name(FrontendType type) {
-  switch (type) {
-    case FrontendType::cluster_ip:
-      return "ClusterIP";
-    case FrontendType::node_port:
-      return "NodePort";
-    case FrontendType::load_balancer:
-      return "LoadBalancer";
-    case FrontendType::external_ips:
-      return "ExternalIPs";
-  }
-  return "";
-}
-
-const char* protocol_name(std::uint8_t protocol) {
-  return protocol == 6 ? "TCP" : protocol == 17 ? "UDP" : protocol == 132 ? "SCTP" : "";
-}
-
-// By type, address, port, protocol and scope, as text: the order in which people read them.
-std::vector<std::size_t> reading_order(const std::vector<FrontendView>& views) {
-  std::vector<std::size_t> order(views.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  const auto key = [&](std::size_t i) {
-    const FrontendSpec& f = views[i].frontend;
-    return std::tuple(std::string(type_name(f.type)), f.address.text(), f.port,
-                      std::string(protocol_name(f.protocol)), f.internal);
-  };
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
-  return order;
-}
-
 py::typing::List<FrontendTuple> frontends(const Snapshot& s, long long id, const std::string& space,
                                           const std::string& name, const std::optional<std::string>& node) {
   const ClusterId viewer = require_member(*s.state, id);
@@ -126,7 +136,7 @@ py::typing::List<FrontendTuple> frontends(const Snapshot& s, long long id, const
     views = Reader(s.state, *s.mesh).frontends(viewer, *service, node_id(s, node));
   }
   const Interner& strings = s.mesh->shared().strings;
-  for (const std::size_t i : reading_order(views)) {
+  for (const std::size_t i : reading_order(specs_of(views))) {
     const FrontendView& view = views[i];
     const py::list backends(view.backends.size());
     for (std::size_t b = 0; b < view.backends.size(); ++b)
@@ -151,7 +161,7 @@ py::typing::List<VerdictTuple> candidates(const Snapshot& s, long long id, const
     const Reader reader(s.state, *s.mesh);
     verdicts = reader.verdicts(viewer, *service, node_id(s, node));
     std::size_t at = 0;
-    for (const std::size_t i : reading_order(reader.frontends(viewer, *service, node_id(s, node))))
+    for (const std::size_t i : reading_order(specs_of(reader.frontends(viewer, *service, node_id(s, node)))))
       position[static_cast<std::int32_t>(i)] = at++;
   }
   const Interner& strings = s.mesh->shared().strings;

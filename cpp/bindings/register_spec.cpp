@@ -51,6 +51,11 @@ std::shared_ptr<const ServiceSpec> to_spec(const SpecArguments& arguments, Inter
     spec->exposed_on.emplace();
     for (const auto& node : *arguments.exposed_on) spec->exposed_on->push_back(strings.id(node));
   }
+  for (const auto& cluster : arguments.prefer_clusters) spec->prefer_clusters.push_back(strings.id(cluster));
+  for (const auto& [cluster, weight] : arguments.cluster_weights)
+    spec->cluster_weights.emplace_back(strings.id(cluster),
+                                       to_enum<std::uint16_t>("cluster weight", weight, 65535));
+  spec->min_local_backends = arguments.min_local_backends;
   return spec;
 }
 
@@ -77,6 +82,11 @@ SpecArguments from_spec(const ServiceSpec& spec, const Interner& strings) {
     arguments.exposed_on.emplace();
     for (const StringId node : *spec.exposed_on) arguments.exposed_on->push_back(strings.text(node));
   }
+  for (const StringId cluster : spec.prefer_clusters)
+    arguments.prefer_clusters.push_back(strings.text(cluster));
+  for (const auto& [cluster, weight] : spec.cluster_weights)
+    arguments.cluster_weights.emplace_back(strings.text(cluster), weight);
+  arguments.min_local_backends = spec.min_local_backends;
   return arguments;
 }
 
@@ -85,13 +95,16 @@ void register_spec(py::module_& module) {
                             "What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; "
                             "distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal "
                             "scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, "
-                            "2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere.")
+                            "2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere; "
+                            "prefer_clusters and cluster_weights go by the names of clusters.")
       .def(py::init([](bool is_global, bool shared, bool namespace_global, int affinity, bool headless,
                        bool external_name, bool record_valid, bool internal_local, bool external_local,
                        int distribution, std::uint32_t session_affinity_seconds,
                        std::vector<SpecArguments::Frontend> frontends,
                        std::optional<std::vector<std::string>> exposed_on, std::uint64_t record_digest,
-                       std::string created) {
+                       std::string created, std::vector<std::string> prefer_clusters,
+                       std::vector<std::pair<std::string, int>> cluster_weights,
+                       std::uint32_t min_local_backends) {
              return SpecArguments{is_global,
                                   shared,
                                   namespace_global,
@@ -106,7 +119,10 @@ void register_spec(py::module_& module) {
                                   std::move(frontends),
                                   std::move(exposed_on),
                                   record_digest,
-                                  std::move(created)};
+                                  std::move(created),
+                                  std::move(prefer_clusters),
+                                  std::move(cluster_weights),
+                                  min_local_backends};
            }),
            py::kw_only(), py::arg("is_global") = false, py::arg("shared") = true,
            py::arg("namespace_global") = true, py::arg("affinity") = 0, py::arg("headless") = false,
@@ -114,7 +130,10 @@ void register_spec(py::module_& module) {
            py::arg("internal_local") = false, py::arg("external_local") = false, py::arg("distribution") = 0,
            py::arg("session_affinity_seconds") = 0,
            py::arg("frontends") = std::vector<SpecArguments::Frontend>{}, py::arg("exposed_on") = py::none(),
-           py::arg("record_digest") = 0, py::arg("created") = "")
+           py::arg("record_digest") = 0, py::arg("created") = "",
+           py::arg("prefer_clusters") = std::vector<std::string>{},
+           py::arg("cluster_weights") = std::vector<std::pair<std::string, int>>{},
+           py::arg("min_local_backends") = 1)
       .def_readonly("is_global", &SpecArguments::is_global)
       .def_readonly("shared", &SpecArguments::shared)
       .def_readonly("namespace_global", &SpecArguments::namespace_global)
@@ -130,6 +149,9 @@ void register_spec(py::module_& module) {
       .def_readonly("exposed_on", &SpecArguments::exposed_on)
       .def_readonly("record_digest", &SpecArguments::record_digest)
       .def_readonly("created", &SpecArguments::created)
+      .def_readonly("prefer_clusters", &SpecArguments::prefer_clusters)
+      .def_readonly("cluster_weights", &SpecArguments::cluster_weights)
+      .def_readonly("min_local_backends", &SpecArguments::min_local_backends)
       .def("__hash__",
            [](const SpecArguments& spec) {
              return py::hash(py::make_tuple(spec.is_global, spec.affinity, spec.record_digest));

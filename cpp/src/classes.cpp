@@ -35,12 +35,11 @@ std::string selection_key(const ServiceSpec& spec) {
     kinds.emplace(frontend.address.family, frontend.protocol, frontend.port_name);
   for (const auto& [family, protocol, name] : kinds)
     put(key, static_cast<std::uint64_t>(family) << 40 | std::uint64_t{protocol} << 32 | name);
+  put(key, spec.prefer_clusters.size());
+  for (const StringId cluster : spec.prefer_clusters) put(key, cluster);
+  put(key, spec.cluster_weights.size());
+  for (const auto& [cluster, weight] : spec.cluster_weights) put(key, std::uint64_t{weight} << 32 | cluster);
   return key;
-}
-
-// Whether the viewer's answer depends on more than what its class has in common.
-bool alone(const ServiceSpec& spec, const MemberFacts& viewer) {
-  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology);
 }
 
 bool listens(const ServiceSpec& spec, const MemberFacts& viewer) {
@@ -59,7 +58,7 @@ std::shared_ptr<const ServiceClasses> work_out(const State& state, ServiceId ser
     const Offer& offer = *state.offers.find({service, id});
     if (!offer.spec) return;
     const MemberFacts& viewer = *state.members.find(id);
-    if (alone(*offer.spec, viewer)) {
+    if (sees_alone(*offer.spec, viewer)) {
       result->alone.add(id);
     } else {
       MemberSet inputs = viewer.hears;
@@ -97,6 +96,10 @@ bool current(const ServiceClasses& classes, const State& state, const ServiceEnt
 }
 
 }  // namespace
+
+bool sees_alone(const ServiceSpec& spec, const MemberFacts& viewer) {
+  return !spec.is_global || spec.affinity != Affinity::none || spec.node_matters(viewer.service_topology);
+}
 
 std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service) {
   const ServiceEntry* entry = state.services.find(service);

@@ -56,6 +56,26 @@ Rule Reader::publisher_rule(ClusterId viewer, ClusterId publisher, ServiceId ser
   return Rule::record_refused;
 }
 
+// Own rows are known as they are, others as their record has them.
+Candidate Reader::known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key, const Row& row) const {
+  Candidate c = candidate_of(member, key, row);
+  if (mine) {
+    if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
+    if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
+    return c;
+  }
+  c.remote = true;
+  c.node = 0;
+  if (!strict_) {  // the record carries neither conditions nor weights
+    c.state = BackendState::active;
+    c.weight = kDefaultWeight;
+  } else if (c.weight != 0 && c.state != BackendState::terminating) {
+    c.state = BackendState::active;
+  }
+  if (!row.exportable) drop(c, Rule::not_exported);
+  return c;
+}
+
 std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool explain) const {
   std::vector<Candidate> candidates;
   const ServiceEntry* entry = state_->services.find(service);
@@ -79,24 +99,9 @@ std::vector<Candidate> Reader::collect(ClusterId viewer, ServiceId service, bool
                      const bool audible = mine || heard.has(member);
                      if (!audible && !explain) return;
                      if (!run.empty() && run.front().member != member) finish_run();
-                     Candidate& c = run.emplace_back(candidate_of(member, key, row));
-                     if (mine) {
-                       if (row.ingress_dummy) drop(c, Rule::ingress_dummy);
-                       if (!here.enable_ipv6 && c.address.family == Family::v6) drop(c, Rule::ipv6_disabled);
-                       return;
-                     }
-                     c.remote = true;
-                     c.node = 0;
-                     if (!strict_) {  // the record carries neither conditions nor weights
-                       c.state = BackendState::active;
-                       c.weight = kDefaultWeight;
-                     } else if (c.weight != 0 && c.state != BackendState::terminating) {
-                       c.state = BackendState::active;
-                     }
-                     if (!audible)
-                       drop(c, publisher_rule(viewer, member, service));
-                     else if (!row.exportable)
-                       drop(c, Rule::not_exported);
+                     Candidate& c = run.emplace_back(known_as(here, member == viewer, member, key, row));
+                     if (mine) return;
+                     if (!audible) drop(c, publisher_rule(viewer, member, service));
                    });
   finish_run();
   settle_members(candidates, viewer, service);
@@ -133,8 +138,12 @@ void Reader::settle_slices(std::vector<Candidate>& run, ServiceId service, bool 
 // An own backend hides the others' of the same address and port (Cilium's source priority). Members
 // that publish the same one share a row: the last to arrive owns it, in strict mode the lowest id.
 void Reader::settle_members(std::vector<Candidate>& candidates, ClusterId viewer, ServiceId service) const {
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return std::tuple(place(a), a.remote, a.member) < std::tuple(place(b), b.remote, b.member);
+  // Slices are numbered as they come, so only their names are an order that any history leads to.
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    const auto left = std::tuple(place(a), a.remote, a.member);
+    const auto right = std::tuple(place(b), b.remote, b.member);
+    if (left != right || a.slice == b.slice) return left < right;
+    return shared_->strings.text(a.slice) < shared_->strings.text(b.slice);
   });
   for (auto first = candidates.begin(); first != candidates.end();) {
     auto last = first + 1;
@@ -159,6 +168,35 @@ void Reader::settle_members(std::vector<Candidate>& candidates, ClusterId viewer
         if (kept(*c) && &*c != owner) drop(*c, Rule::shared_row, owner->member);
     first = last;
   }
+}
+
+bool Reader::undisputed(ClusterId viewer, ServiceId service, std::vector<Candidate>& candidates) const {
+  const ServiceEntry* entry = state_->services.find(service);
+  if (!entry) return true;
+  const MemberFacts& here = *state_->members.find(viewer);
+  const MemberSet heard = here.hears & entry->exporters;
+  std::size_t run = 0;  // where the rows of the last member begin
+  const auto settle = [&] {
+    const auto begin = candidates.begin() + static_cast<std::ptrdiff_t>(run);
+    if (begin == candidates.end() || begin->slice == candidates.back().slice) return true;
+    std::sort(begin, candidates.end(),
+              [](const Candidate& a, const Candidate& b) { return place(a) < place(b); });
+    return std::adjacent_find(begin, candidates.end(), [](const Candidate& a, const Candidate& b) {
+             return a.address == b.address && a.slice != b.slice;
+           }) == candidates.end();
+  };
+  bool settled = true;
+  state_->each_row(service, 0, [&](ClusterId member, const RowKey& key, const Row& row) {
+    if (!settled || (member != viewer && !heard.has(member))) return;
+    if (run < candidates.size() && candidates[run].member != member) {
+      settled = settle();
+      run = candidates.size();
+    }
+    candidates.push_back(known_as(here, member == viewer, member, key, row));
+  });
+  if (!settled || !settle()) return false;
+  std::erase_if(candidates, [](const Candidate& c) { return c.protocol == kNoProtocol || !kept(c); });
+  return true;
 }
 
 bool Reader::record(ClusterId member, ServiceId service, std::vector<RecordEntry>& entries) const {

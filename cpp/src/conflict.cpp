@@ -25,10 +25,10 @@ void each_claimant(const State& state, const ClaimKey& key, Visit visit) {
 
 }  // namespace
 
-bool Reader::contested(ClusterId viewer, ServiceId service, const ServiceSpec& spec) const {
+bool contested(const State& state, ClusterId viewer, ServiceId service, const ServiceSpec& spec) {
   for (const auto& frontend : spec.frontends) {
     bool other = false;
-    each_claimant(*state_, claim_of(viewer, frontend),
+    each_claimant(state, claim_of(viewer, frontend),
                   [&](ServiceId claimant, Revision) { other = other || claimant != service; });
     if (other) return true;
   }

@@ -44,8 +44,10 @@ bool Offer::covered(const Interner& strings) const {
       spec->distribution != Distribution::none)
     return false;
   if (active_kinds > active.size() || (slices > 1 && uneven > 0)) return false;
+  // An address in several slices is counted once in each.
+  if (slices > 1 && spec->min_local_backends > 1) return false;
   for (const auto& frontend : spec->frontends) {
-    bool served = false;
+    std::uint32_t serving = 0;
     for (std::size_t i = 0; i < active_kinds; ++i) {
       const auto& kind = active[i];
       if (kind.protocol != frontend.protocol || kind.family != frontend.address.family) continue;
@@ -53,9 +55,9 @@ bool Offer::covered(const Interner& strings) const {
                          list_holds(strings.text(kind.names), strings.text(frontend.port_name));
       // In several slices one address may have several names, of which only one list counts.
       if (!named && slices > 1) return false;
-      served = served || (named && kind.active > 0);
+      if (named) serving += kind.active;
     }
-    if (!served) return false;
+    if (serving == 0 || serving < spec->min_local_backends) return false;
   }
   return true;
 }

@@ -7,6 +7,8 @@
 #include <set>
 #include <tuple>
 
+#include "fleetmesh/preference.hpp"
+
 namespace fleetmesh {
 
 struct Reader::Group {
@@ -20,6 +22,7 @@ struct Reader::Selection {
   std::vector<std::uint32_t> order;  // of the selected candidates
   std::uint32_t in_use = 0;
   std::uint32_t affinity_count = 0;  // healthy backends on the side that affinity prefers
+  Preferred preferred;
 };
 
 const char* name_of(Rule rule) {
@@ -74,8 +77,14 @@ const char* name_of(Rule rule) {
       return "zone-hints";
     case Rule::affinity_local:
       return "affinity-local";
+    case Rule::min_local:
+      return "min-local-backends";
     case Rule::affinity_remote:
       return "affinity-remote";
+    case Rule::preferred_cluster:
+      return "preferred-cluster";
+    case Rule::cluster_weights:
+      return "cluster-weights";
   }
   return "";
 }
@@ -101,6 +110,16 @@ std::size_t different_ports(const ServiceSpec& spec) {
 
 }  // namespace
 
+Rule Reader::fit(const Candidate& c, const FrontendSpec& frontend, bool unnamed_remote_fits) const {
+  if (c.address.family != frontend.address.family) return Rule::family;
+  if (c.protocol != frontend.protocol) return Rule::protocol;
+  if (frontend.port_name == 0 || c.names == frontend.port_name) return Rule::selected;
+  const Interner& strings = shared_->strings;
+  const bool named = c.names != 0 ? list_holds(strings.text(c.names), strings.text(frontend.port_name))
+                                  : !c.remote || unnamed_remote_fits;
+  return named ? Rule::selected : Rule::port_name;
+}
+
 Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const ServiceSpec& spec,
                                  const MemberFacts& viewer, const FrontendSpec& frontend, StringId node,
                                  StringId zone) const {
@@ -108,8 +127,7 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
   Selection result;
   auto& rules = result.rules;
   rules.resize(candidates.size());
-  const std::string_view port_name = strings.text(frontend.port_name);
-  const bool unnamed_remote_matches = !strict_ || different_ports(spec) == 1;
+  const bool unnamed_remote_fits = !strict_ || different_ports(spec) == 1;
   const bool local_only = spec.local_only(frontend);
 
   const auto each_selected = [&](auto visit) {
@@ -121,13 +139,7 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
     const Candidate& c = candidates[i];
     rules[i] = c.dropped;
     if (rules[i] != Rule::selected) continue;
-    if (c.address.family != frontend.address.family)
-      rules[i] = Rule::family;
-    else if (c.protocol != frontend.protocol)
-      rules[i] = Rule::protocol;
-    else if (frontend.port_name != 0 && (c.names != 0 ? !list_holds(strings.text(c.names), port_name)
-                                                      : c.remote && !unnamed_remote_matches))
-      rules[i] = Rule::port_name;
+    rules[i] = fit(c, frontend, unnamed_remote_fits);
   }
 
   const Distribution distribution = viewer.service_topology ? spec.distribution : Distribution::none;
@@ -184,9 +196,11 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
     });
     if (spec.affinity == Affinity::local) {
       result.affinity_count = local_active;
-      if (local_active > 0 || remote == 0)
+      const bool enough = local_active > 0 && local_active >= spec.min_local_backends;
+      const Rule kept_out = enough && spec.min_local_backends > 1 ? Rule::min_local : Rule::affinity_local;
+      if (enough || remote == 0)
         each_selected([&](const Candidate& c, Rule& rule) {
-          if (c.remote) rule = Rule::affinity_local;
+          if (c.remote) rule = kept_out;
         });
     } else {
       // Cilium lets a remote backend that terminates keep out healthy own ones; a record says so only
@@ -198,6 +212,8 @@ Reader::Selection Reader::select(const std::vector<Candidate>& candidates, const
         });
     }
   }
+
+  result.preferred = prefer_clusters(*state_, spec, candidates, rules);
 
   for (std::size_t i = 0; i < candidates.size(); ++i)
     if (rules[i] == Rule::selected) result.order.push_back(static_cast<std::uint32_t>(i));
@@ -224,7 +240,7 @@ StringId Reader::zone_of(ClusterId viewer, StringId node) const {
 std::vector<Reader::Group> Reader::groups(ClusterId viewer, ServiceId service, const ServiceSpec& spec,
                                           StringId node) const {
   const MemberFacts& here = *state_->members.find(viewer);
-  const bool rivals = contested(viewer, service, spec);
+  const bool rivals = contested(*state_, viewer, service, spec);
   if (node != 0 || (!rivals && !spec.node_matters(here.service_topology)))
     return {{node, zone_of(viewer, node), {}}};
 
@@ -258,7 +274,7 @@ std::vector<FrontendView> Reader::frontends(ClusterId viewer, ServiceId service,
   const MemberFacts& here = *state_->members.find(viewer);
   const auto candidates = collect(viewer, service, false);
   const auto alike = groups(viewer, service, *spec, node);
-  const bool check_conflicts = contested(viewer, service, *spec);
+  const bool check_conflicts = contested(*state_, viewer, service, *spec);
 
   struct Use {
     std::vector<StringId> nodes;
@@ -317,6 +333,7 @@ std::vector<FrontendView> Reader::frontends(ClusterId viewer, ServiceId service,
     sorted.reserve(order.size());
     for (const std::size_t i : order) sorted.push_back(std::move(view.backends[i]));
     view.backends = std::move(sorted);
+    share_by_cluster(*state_, *spec, view);
   }
   return views;
 }
@@ -356,7 +373,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
   const auto candidates = collect(viewer, service, true);
   const ServiceSpec* spec = state_->spec(viewer, service);
   const Interner& strings = shared_->strings;
-  const auto detail_of = [&](const Candidate& c, Rule rule, std::uint32_t affinity_count) {
+  const auto detail_of = [&](const Candidate& c, Rule rule, const Selection& selection) {
     switch (rule) {
       case Rule::shared_row:
         return strings.text(state_->members.find(static_cast<ClusterId>(c.detail))->name);
@@ -371,8 +388,13 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
         return names;
       }
       case Rule::affinity_local:
+      case Rule::min_local:
       case Rule::affinity_remote:
-        return std::to_string(affinity_count);
+        return std::to_string(selection.affinity_count);
+      case Rule::preferred_cluster:
+        return strings.text(selection.preferred.cluster) + ' ' + std::to_string(selection.preferred.healthy);
+      case Rule::cluster_weights:
+        return std::to_string(selection.preferred.healthy);
       default:
         return std::string();
     }
@@ -381,12 +403,20 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
     const Rule none = spec ? Rule::headless : Rule::no_service;
     for (const auto& c : candidates) {
       const Rule rule = c.dropped == Rule::selected ? none : c.dropped;
-      verdicts.push_back({-1, c, rule, detail_of(c, rule, 0)});
+      verdicts.push_back({-1, c, rule, detail_of(c, rule, {})});
     }
     return verdicts;
   }
   const MemberFacts& here = *state_->members.find(viewer);
-  const auto alike = groups(viewer, service, *spec, node);
+  auto alike = groups(viewer, service, *spec, node);
+  // What is told is told of the first of them: by name, since nodes are numbered as they come.
+  for (Group& group : alike)
+    std::sort(group.nodes.begin(), group.nodes.end(),
+              [&](StringId a, StringId b) { return strings.text(a) < strings.text(b); });
+  std::sort(alike.begin(), alike.end(), [&](const Group& a, const Group& b) {
+    return !a.nodes.empty() && !b.nodes.empty() &&
+           strings.text(a.nodes.front()) < strings.text(b.nodes.front());
+  });
   std::int32_t index = -1;
   for (const auto& frontend : spec->frontends) {
     std::vector<Verdict> best;
@@ -405,8 +435,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       for (std::size_t i = 0; i < candidates.size(); ++i) {
         const Rule rule = selection.rules[i];
         if (first)
-          best.push_back(
-              {index, candidates[i], rule, detail_of(candidates[i], rule, selection.affinity_count)});
+          best.push_back({index, candidates[i], rule, detail_of(candidates[i], rule, selection)});
         else if (rule == Rule::in_use || (rule == Rule::selected && best[i].rule != Rule::in_use))
           best[i] = {index, candidates[i], rule, ""};
       }
@@ -420,7 +449,7 @@ std::vector<Verdict> Reader::verdicts(ClusterId viewer, ServiceId service, Strin
       }
       for (const auto& c : candidates)
         best.push_back({-1, c, c.dropped == Rule::selected ? absent : c.dropped,
-                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, 0)});
+                        c.dropped == Rule::selected ? other : detail_of(c, c.dropped, {})});
     }
     verdicts.insert(verdicts.end(), best.begin(), best.end());
   }

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "fleetmesh/table_caches.hpp"
+
 namespace fleetmesh {
 
 namespace {
@@ -47,6 +49,7 @@ Mesh::Mesh(bool strict, ClusterId capacity)
       state_(std::make_shared<const State>()) {
   if (capacity != 255 && capacity != 511)
     throw std::invalid_argument("a mesh has room for 255 or 511 members, nothing else");
+  shared_->tables = std::make_shared<TableCaches>();
 }
 
 Mesh::Mesh(const Mesh& other)

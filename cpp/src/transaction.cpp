@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <tuple>
+
+#include "fleetmesh/merge.hpp"
 
 namespace fleetmesh {
 namespace {
@@ -222,18 +225,32 @@ void Transaction::claim(ClusterId member, ServiceId service, const ServiceSpec* 
   }
 }
 
+// Who is refused an address gives up the others that it claims, so that a contest reaches as far as claims
+// are linked.
 void Transaction::touch_claimants(const ClaimKey& key) {
-  ClaimKey from = key;
-  from.service = 0;
-  for (auto at = state_.claims.lower_bound(from); at; at.next()) {
-    ClaimKey same = at.key();
-    same.service = key.service;
-    if (same != key) break;
-    if (at.key().service != key.service) {
-      touch(at.key().service).own.add(key.member);
-      state_.services[at.key().service].version = ++shared().versions;
+  std::vector<ClaimKey> open{key};
+  std::set<ServiceId> seen{key.service};
+  while (!open.empty()) {
+    ClaimKey from = open.back();
+    open.pop_back();
+    from.service = 0;
+    for (auto at = state_.claims.lower_bound(from); at; at.next()) {
+      ClaimKey same = at.key();
+      same.service = 0;
+      if (same != from) break;
+      const ServiceId claimant = at.key().service;
+      if (!seen.insert(claimant).second) continue;
+      touch(claimant).own.add(key.member);
+      renew({key.member, claimant});
+      for (const auto& own : state_.spec(key.member, claimant)->frontends)
+        open.push_back({key.member, own.address, own.port, own.protocol, own.internal, 0});
     }
   }
+}
+
+// Something else than its own facts changed what an offer means to its member.
+void Transaction::renew(const OfferKey& key) {
+  state_.services[key.service].version = state_.offers[key].version = ++shared().versions;
 }
 
 void Transaction::settle(const OfferKey& key, Offer& after, const OfferSaid& before) {
@@ -248,7 +265,7 @@ void Transaction::settle(const OfferKey& key, Offer& after, const OfferSaid& bef
     after.record_revision = state_.revision;
   }
   ServiceEntry& entry = state_.services[key.service];
-  entry.version = ++shared().versions;
+  entry.version = after.version = ++shared().versions;
   if (before.spec != after.spec || before.exports != has) entry.class_version = entry.version;
   if (!entry.holders.has(key.member)) state_.holdings[{key.member, key.service}];  // at least its key
   const bool held = after.held();
@@ -445,10 +462,18 @@ Delta Transaction::commit() {
   zones_changed_.each([&](ClusterId member) {
     const MemberFacts* facts = state_.members.find(member);
     if (!facts) return;
+    std::vector<OfferKey> concerned;
     for (auto at = state_.holdings.lower_bound({member, 0}); at && at.key().member == member; at.next()) {
-      if (!at.value() || !at.value()->node_matters(facts->service_topology)) continue;
-      touch(at.key().service).own.add(member);
-      state_.services[at.key().service].version = ++shared().versions;
+      const ServiceSpec* spec = at.value().get();
+      // Of services that contest an address each node has the one that is exposed there.
+      if (!spec || (!spec->node_matters(facts->service_topology) &&
+                    !contested(state_, member, at.key().service, *spec)))
+        continue;
+      concerned.push_back({at.key().service, member});
+    }
+    for (const OfferKey& key : concerned) {
+      touch(key.service).own.add(member);
+      renew(key);
     }
   });
   ++state_.generation;

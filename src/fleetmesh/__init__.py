@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fleetmesh import errors as errors
     from fleetmesh import findings as findings
+    from fleetmesh import maglev as maglev
     from fleetmesh import resources as resources
+    from fleetmesh.datapath import Datapath as Datapath
+    from fleetmesh.datapath import Decisions as Decisions
+    from fleetmesh.datapath import Packets as Packets
     from fleetmesh.errors import AlreadyInMeshError as AlreadyInMeshError
     from fleetmesh.errors import ClusterIdTakenError as ClusterIdTakenError
     from fleetmesh.errors import ClusterNameTakenError as ClusterNameTakenError
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
+    from fleetmesh.errors import StaleChangeError as StaleChangeError
     from fleetmesh.errors import TooManyMembersError as TooManyMembersError
     from fleetmesh.errors import TopologyError as TopologyError
     from fleetmesh.findings import Finding as Finding
@@ -52,10 +57,11 @@ if TYPE_CHECKING:
     from fleetmesh.services.global_service import Backend as Backend
     from fleetmesh.services.global_service import Frontend as Frontend
     from fleetmesh.services.global_service import GlobalService as GlobalService
+    from fleetmesh.tables import Tables as Tables
 
 __version__: str
 
-_MODULES = frozenset({"errors", "findings", "resources"})
+_MODULES = frozenset({"errors", "findings", "maglev", "resources"})
 _HOMES = {
     "fleetmesh.errors": (
         "AlreadyInMeshError",
@@ -73,6 +79,7 @@ _HOMES = {
         "RangeExhaustedError",
         "RoutingDomainError",
         "SelfManagedMeshError",
+        "StaleChangeError",
         "TooManyMembersError",
         "TopologyError",
     ),
@@ -103,6 +110,8 @@ _HOMES = {
         "Frontend",
         "GlobalService",
     ),
+    "fleetmesh.datapath": ("Datapath", "Decisions", "Packets"),
+    "fleetmesh.tables": ("Tables",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -114,6 +123,8 @@ __all__ = [
     "ClusterNameTakenError",
     "ClusterSettings",
     "Comparison",
+    "Datapath",
+    "Decisions",
     "Delta",
     "DnsAnswer",
     "Explanation",
@@ -131,6 +142,7 @@ __all__ = [
     "MeshError",
     "NotFoundError",
     "OverlappingPodRangesError",
+    "Packets",
     "Problem",
     "RangeExhaustedError",
     "Resource",
@@ -138,6 +150,8 @@ __all__ = [
     "ResourceChanges",
     "RoutingDomainError",
     "SelfManagedMeshError",
+    "StaleChangeError",
+    "Tables",
     "TooManyMembersError",
     "Topology",
     "TopologyError",
@@ -145,6 +159,7 @@ __all__ = [
     "errors",
     "findings",
     "load_manifests",
+    "maglev",
     "read_manifests",
     "resources",
 ]

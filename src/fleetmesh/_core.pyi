@@ -5,13 +5,33 @@ The core of fleetmesh: facts stored once, views by mask.
 from __future__ import annotations
 import collections.abc
 import numpy
+import numpy.typing
 import typing
 
-__all__: list[str] = ["Core", "Delta", "ServiceSpec", "Snapshot", "Transaction", "source_digest"]
+__all__: list[str] = [
+    "Core",
+    "Datapath",
+    "Delta",
+    "Selection",
+    "ServiceSpec",
+    "Snapshot",
+    "Tables",
+    "Transaction",
+    "maglev_fill",
+    "maglev_fills",
+    "maglev_movement",
+    "maglev_murmur3",
+    "maglev_sizes",
+    "maglev_table",
+    "maglev_text",
+    "process_chain",
+    "source_digest",
+    "tables",
+]
 
 class ServiceSpec:
     """
-    What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere.
+    What one member's Service says. Numbers: affinity 0 none, 1 local, 2 remote; distribution 0 none, 1 same zone, 2 same node; frontends are (type, internal scope, address, port, protocol, port name), types 0 ClusterIP, 1 NodePort, 2 LoadBalancer, 3 ExternalIPs; exposed_on names nodes, None is everywhere; prefer_clusters and cluster_weights go by the names of clusters.
     """
     def __eq__(self, arg0: typing.Any) -> bool: ...
     def __hash__(self) -> int: ...
@@ -42,9 +62,14 @@ class ServiceSpec:
         exposed_on: collections.abc.Sequence[str] | None = None,
         record_digest: typing.SupportsInt | typing.SupportsIndex = 0,
         created: str = "",
+        prefer_clusters: collections.abc.Sequence[str] = [],
+        cluster_weights: collections.abc.Sequence[tuple[str, typing.SupportsInt | typing.SupportsIndex]] = [],
+        min_local_backends: typing.SupportsInt | typing.SupportsIndex = 1,
     ) -> None: ...
     @property
     def affinity(self) -> int: ...
+    @property
+    def cluster_weights(self) -> list[tuple[str, int]]: ...
     @property
     def created(self) -> str: ...
     @property
@@ -64,7 +89,11 @@ class ServiceSpec:
     @property
     def is_global(self) -> bool: ...
     @property
+    def min_local_backends(self) -> int: ...
+    @property
     def namespace_global(self) -> bool: ...
+    @property
+    def prefer_clusters(self) -> list[str]: ...
     @property
     def record_digest(self) -> int: ...
     @property
@@ -158,6 +187,112 @@ class Snapshot:
         """
     @property
     def generation(self) -> int: ...
+
+class Selection:
+    """
+    The backends that a frontend selects, in the order of their Maglev table. Two that are equal select the same.
+    """
+    def __eq__(self, arg0: typing.Any) -> bool: ...
+    def __hash__(self) -> int: ...
+    def backends(self) -> list[tuple[int, str, int, int, int, int]]:
+        """
+        (cluster id, address, port, protocol, state, weight) each.
+        """
+    def movement(self, after: Selection) -> tuple[float, float] | None:
+        """
+        (the part of the table that leads to another backend after, the least that has to), 0..1; None if sizes or seeds differ.
+        """
+    def ranks(self) -> numpy.ndarray:
+        """
+        Entry -> index into backends(): uint16, or uint32 beyond 65,535 backends. Read-only and not copied; empty where nothing is in use.
+        """
+    @property
+    def in_use(self) -> int:
+        """
+        How many, from the first, take new connections.
+        """
+
+class Tables:
+    """
+    What one viewer decides with at one generation. Never changes.
+    """
+    def advance(self, snapshot: Snapshot) -> Tables:
+        """
+        The same viewer at another state; what did not change is kept.
+        """
+    def changed_since(self, older: Tables) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of the services that are not the same in older tables of the viewer.
+        """
+    def frontends(self, namespace: str, name: str) -> list[tuple[int, bool, str, int, int, str, Selection]]:
+        """
+        (type, internal, address, port, protocol, port name, selection) each.
+        """
+    def services(self) -> list[tuple[str, str]]:
+        """
+        (namespace, name) of every service with a frontend, sorted.
+        """
+    @property
+    def cluster_id(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+
+class Datapath:
+    """
+    Services, connections and translation over columns of packets, for one viewer.
+    """
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        tcp_connections: typing.SupportsInt | typing.SupportsIndex,
+        other_connections: typing.SupportsInt | typing.SupportsIndex,
+        affinities: typing.SupportsInt | typing.SupportsIndex,
+        shards: typing.SupportsInt | typing.SupportsIndex,
+        secret: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def adopt(self, tables: Tables) -> None:
+        """
+        Take a newer state of the same viewer.
+        """
+    def backend(self, id: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (cluster id, address, port, protocol, state, weight), or None.
+        """
+    def connections(self) -> tuple[int, int, int]:
+        """
+        (tcp, other, evicted).
+        """
+    def counters(self) -> list[tuple[str, str, int, int, int]]:
+        """
+        (namespace, name, cluster id or 0, packets, connections) each.
+        """
+    def frontend(self, number: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (namespace, name, type, internal, address, port, protocol, port name), or None.
+        """
+    def locate(
+        self,
+        prefixes: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> None:
+        """
+        Where clusters are: (address, prefix length, cluster id) each.
+        """
+    def process(
+        self,
+        source: numpy.ndarray,
+        destination: numpy.ndarray,
+        source_port: numpy.typing.NDArray[numpy.uint16],
+        destination_port: numpy.typing.NDArray[numpy.uint16],
+        protocol: numpy.typing.NDArray[numpy.uint8],
+        tcp_flags: numpy.typing.NDArray[numpy.uint8],
+        time: numpy.typing.NDArray[numpy.uint64],
+    ) -> tuple[numpy.ndarray, ...]:
+        """
+        The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
+        """
 
 class Delta:
     """
@@ -269,6 +404,103 @@ class Core:
     def snapshot(self) -> Snapshot: ...
     @property
     def generation(self) -> int: ...
+
+def maglev_fill(
+    how: str,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    walks: collections.abc.Sequence[
+        tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    weights: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+) -> list[int]:
+    """
+    The rank that has each entry; walks are (offset, skip) by rank. All ways give the same.
+    """
+
+def maglev_fills() -> list[str]:
+    """
+    The ways to fill a table that this machine can run: plain, and fast ones.
+    """
+
+def maglev_movement(
+    before: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],
+    after: typing.Annotated[numpy.typing.ArrayLike, numpy.uint32],
+) -> tuple[int, int]:
+    """
+    How many entries changed, and how many would have had to for the shares that they have after.
+    """
+
+def maglev_murmur3(text: str, seed: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int]:
+    """
+    MurmurHash3 x64 128.
+    """
+
+def maglev_sizes() -> list[int]:
+    """
+    The table sizes that Cilium takes.
+    """
+
+def maglev_table(
+    candidates: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.SupportsInt | typing.SupportsIndex,
+            bool,
+            typing.SupportsInt | typing.SupportsIndex,
+        ]
+    ],
+    size: typing.SupportsInt | typing.SupportsIndex,
+    seed: str,
+) -> numpy.typing.NDArray[numpy.uint32]:
+    """
+    The ids of Cilium's table, read-only and shared with who asked for the same. Candidates are (id, address, port, protocol, weight, internal, cluster id).
+    """
+
+def maglev_text(
+    candidate: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        typing.SupportsInt | typing.SupportsIndex,
+        bool,
+        typing.SupportsInt | typing.SupportsIndex,
+    ],
+) -> str:
+    """
+    The text by which Cilium sorts and hashes a backend; ValueError if it can't be one.
+    """
+
+def process_chain(
+    paths: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, Datapath]],
+    prefixes: collections.abc.Sequence[
+        tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+    ],
+    source: numpy.ndarray,
+    destination: numpy.ndarray,
+    source_port: numpy.typing.NDArray[numpy.uint16],
+    destination_port: numpy.typing.NDArray[numpy.uint16],
+    protocol: numpy.typing.NDArray[numpy.uint8],
+    tcp_flags: numpy.typing.NDArray[numpy.uint8],
+    time: numpy.typing.NDArray[numpy.uint64],
+) -> tuple[numpy.ndarray, ...]:
+    """
+    Each packet through the data path of its source's cluster, then through that of its destination's.
+    """
+
+def tables(
+    snapshot: Snapshot,
+    cluster_id: typing.SupportsInt | typing.SupportsIndex,
+    node: str | None,
+    size: typing.SupportsInt | typing.SupportsIndex,
+    seed: str,
+) -> Tables:
+    """
+    The tables of a member, as the union over its nodes or of one of them.
+    """
 
 __version__: str
 source_digest: str

@@ -65,15 +65,16 @@ class ManifestError(FleetmeshError):
 
 class NotFoundError(FleetmeshError, LookupError):
     """
-    Raised when a member, service or other name does not exist. The message names the nearest ones.
+    Raised when a member, service or other name does not exist. Take one of the nearest names, which the
+    message lists, or declare what is lacking.
     """
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], place: str = "") -> None:
         self.what = what
         self.name = name
         near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        super().__init__(f"there is no {what} {name!r}{hint}")
+        super().__init__(f"there is no {what} {name!r}{f' in {place!r}' if place else ''}{hint}")
 
 
 class MeshError(FleetmeshError):
@@ -98,7 +99,7 @@ class ClusterIdTakenError(MeshError):
 class InvalidClusterNameError(MeshError, ValueError):
     """
     Raised when a cluster name is not 1..32 lower-case letters, digits and dashes that begin and end
-    with a letter or digit, or is `default` (Cilium pkg/clustermesh/types/types.go).
+    with a letter or digit, or is `default` (Cilium pkg/clustermesh/types/types.go). Choose one that is.
     """
 
     def __init__(self, name: object) -> None:
@@ -131,7 +132,10 @@ class OverlappingPodRangesError(MeshError):
 
 
 class InvalidRangeError(MeshError, ValueError):
-    """Raised when a CIDR can't be read or has host bits. Write it as 10.1.0.0/16 or fd00:1::/64."""
+    """
+    Raised when a CIDR can't be read or has host bits, or where there is no list of them. Write each as
+    10.1.0.0/16 or fd00:1::/64.
+    """
 
     def __init__(self, name: str, cidr: object, why: str) -> None:
         super().__init__(f"range {cidr!r} of {name!r}: {why}")
@@ -168,6 +172,19 @@ class RoutingDomainError(MeshError):
         super().__init__(
             f"{name!r} is in routing domain {domain!r}, the mesh is in {expected!r}: "
             "pods could not reach each other"
+        )
+
+
+class StaleChangeError(MeshError):
+    """
+    Raised when an object that a proposed change is about is not any more what the change was made from.
+    Read the service again and repeat, so that what others have changed meanwhile stays.
+    """
+
+    def __init__(self, member: str, subject: str, differences: Iterable[str]) -> None:
+        super().__init__(
+            f"{subject} in {member!r} has changed since the change was proposed: {'; '.join(differences)}; "
+            "read the service again and repeat"
         )
 
 

@@ -126,6 +126,12 @@ _KINDS = (
         "Put a workload, a pod or a node into it, move it elsewhere, or write a fleet.yaml.",
     ),
     FindingKind(
+        "import-declared",
+        "info",
+        "A ServiceImport is declared; it has no effect, since imports are made of the exports heard.",
+        "Declare a ServiceExport in the clusters that have the Service, and leave the ServiceImport away.",
+    ),
+    FindingKind(
         "import-not-ready",
         "warning",
         "A cluster hears a ServiceExport but makes no Service of it.",
@@ -193,6 +199,18 @@ _KINDS = (
         "Give the ports of the Service the same names in every cluster.",
     ),
     FindingKind(
+        "preference-ignored",
+        "warning",
+        "An annotation that prefers clusters has no effect on its Service.",
+        "Change what the message names, or remove the annotation.",
+    ),
+    FindingKind(
+        "preference-unknown-cluster",
+        "warning",
+        "A Service prefers a cluster that is no member of the mesh.",
+        "Write the name of a member, or remove it from the annotation.",
+    ),
+    FindingKind(
         "range-exhausted",
         "error",
         "A range has no free address left for an object that needs one.",
@@ -258,6 +276,12 @@ _KINDS = (
         "warning",
         "The topology names a cluster that is no member.",
         "Correct the name, or let the cluster join.",
+    ),
+    FindingKind(
+        "unknown-field",
+        "warning",
+        "An object has a field that Kubernetes doesn't know; it has no effect.",
+        "Correct the name of the field, or remove it.",
     ),
     FindingKind(
         "unknown-kind",

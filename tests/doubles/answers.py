@@ -4,11 +4,13 @@ The answers of a snapshot, from the selection on each of a viewer's nodes.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TypeAlias
 
 import attrs
 
 from doubles.facts import ACTIVE, TERMINATING, Facts, FrontendSpec, Key, Member, Row, ServiceSpec
+from doubles.preference import compiled, outranked
 from doubles.selection import (
     TableRow,
     backend_table,
@@ -61,24 +63,33 @@ def selections(facts: Facts, viewer: int, key: Key, node: str | None) -> dict[Fr
     for name in nodes_asked(facts, viewer, key, node):
         for frontend in frontends_on(member, key, name, facts.strict):
             assert spec is not None
-            rules = judge(table, frontend, spec, member, name, facts.strict)
+            rules = judge(table, frontend, spec, member, name, facts.strict, names_of(facts))
             found.setdefault(frontend, Selection()).on[name] = slots(row for row in table if not rules[row])
     return {frontend: found[frontend] for frontend in sorted(found, key=frontend_order)}
 
 
-def as_backend(row: TableRow, nodes: tuple[str, ...] = ()) -> Backend:
-    return (row.cluster, row.address, row.port, row.protocol, row.names, row.state, row.weight, nodes)
+def names_of(facts: Facts) -> dict[int, str]:
+    return {cluster: member.name for cluster, member in facts.members.items()}
+
+
+def as_backend(row: TableRow, nodes: tuple[str, ...] = (), weight: int | None = None) -> Backend:
+    weight = row.weight if weight is None else weight
+    return (row.cluster, row.address, row.port, row.protocol, row.names, row.state, weight, nodes)
 
 
 def frontends(facts: Facts, viewer: int, key: Key, node: str | None) -> list[Frontend]:
     out: list[Frontend] = []
+    spec = facts.members[viewer].spec(key)
     for frontend, selection in selections(facts, viewer, key, node).items():
+        assert spec is not None
         rows, used = selection.ordered()
+        weights = compiled(rows[:used], spec, names_of(facts))
         backends = []
-        for row in rows:
+        for row, weight in zip_longest(rows, weights):
             users = selection.users(row)
             everywhere = len(users) == len(selection.on)
-            backends.append(as_backend(row, () if everywhere or node is not None else tuple(users)))
+            nodes = () if everywhere or node is not None else tuple(users)
+            backends.append(as_backend(row, nodes, weight))
         out.append((*frontend, backends, used))
     return out
 
@@ -181,12 +192,18 @@ def verdict(
     assert spec is not None
     node = next(iter(selection.on))
     table = backend_table(facts, viewer, key)
-    rule = judge(table, frontend, spec, member, node, facts.strict)[shown]
+    rules = judge(table, frontend, spec, member, node, facts.strict, names_of(facts))
+    rule = rules[shown]
     if rule == "port-name":
         return rule, ",".join(shown.names)
-    if rule.startswith("affinity"):
-        preferred = [row for row in selection.on[node][0] if row.remote == (rule == "affinity-remote")]
-        counted = (ACTIVE,) if rule == "affinity-local" or facts.strict else (ACTIVE, TERMINATING)
+    # Those that only preference between clusters took out were there for affinity.
+    by_preference = ("", "preferred-cluster", "cluster-weights")
+    after_affinity = [row for row in table if rules[row] in by_preference]
+    if rule in by_preference:
+        return rule, outranked(after_affinity, spec, names_of(facts))[2]
+    if rule.startswith(("affinity", "min-local")):
+        preferred = [row for row in after_affinity if row.remote == (rule == "affinity-remote")]
+        counted = (ACTIVE,) if rule != "affinity-remote" or facts.strict else (ACTIVE, TERMINATING)
         return rule, str(sum(row.state in counted for row in preferred))
     return rule, ""
 

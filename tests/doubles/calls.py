@@ -18,6 +18,7 @@ from doubles.facts import ACTIVE, MAINTENANCE, TERMINATING, TERMINATING_NOT_SERV
 
 MEMBERS = (1, 2, 3, 200)
 SERVICES = (("n", "a"), ("n", "b"), ("m", "a"))
+CLUSTERS = ("c1", "c2", "c3", "nobody")
 NODES = ("x", "y")
 ASKED = (None, "x", "y", "ghost")
 ZONES = ("", "z1", "z2")
@@ -55,6 +56,13 @@ frontends: st.SearchStrategy[list[Any]] = st.lists(
 )
 
 
+shares = st.lists(
+    st.tuples(st.sampled_from(CLUSTERS), st.sampled_from((0, 1, 3, 80, 65535))),
+    max_size=3,
+    unique_by=lambda share: share[0],
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> ServiceSpec:
     headless, internal_local = draw(seldom), draw(seldom)
@@ -72,6 +80,9 @@ def specs(draw: st.DrawFn) -> ServiceSpec:
         exposed_on=draw(st.sampled_from((None, None, None, (), ("x",), ("x", "y")))),
         record_digest=draw(st.integers(0, 2)),
         created=draw(st.sampled_from(("", "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"))),
+        prefer_clusters=draw(st.sampled_from(((), (), (), ("c1",), ("c2", "c1"), ("nobody", "c3")))),
+        cluster_weights=draw(shares),
+        min_local_backends=draw(st.sampled_from((1, 1, 2, 3))),
     )
 
 

@@ -8,7 +8,7 @@ last changed, because that cannot be told from the facts.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -52,6 +52,10 @@ def names_or_everywhere(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
+def pairs(given: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    return tuple(given)
+
+
 @attrs.frozen(kw_only=True)
 class ServiceSpec:
     """What one member's Service says; the fields are those of `fleetmesh._core.ServiceSpec`."""
@@ -71,6 +75,9 @@ class ServiceSpec:
     exposed_on: Sequence[str] | None = attrs.field(default=None, converter=names_or_everywhere)
     record_digest: int = 0
     created: str = ""
+    prefer_clusters: Sequence[str] = attrs.field(default=(), converter=tuple)
+    cluster_weights: Sequence[tuple[str, int]] = attrs.field(default=(), converter=pairs)
+    min_local_backends: int = 1
 
     @property
     def exported(self) -> bool:

@@ -7,7 +7,7 @@ and pkg/clustermesh/{service_merger,selectbackends}.go; what strict mode does ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -26,6 +26,7 @@ from doubles.facts import (
     is_v6,
     rank,
 )
+from doubles.preference import outranked
 
 Claim: TypeAlias = tuple[str, int, int, bool]  # address, port, protocol, internal scope
 
@@ -239,6 +240,7 @@ def judge(
     member: Member,
     node: str,
     strict: bool,
+    names: Mapping[int, str],
 ) -> dict[TableRow, str]:
     """Row -> the rule that keeps it out, "" where it is selected."""
     rule = {row: mismatch(row, frontend, spec, strict) for row in table}
@@ -269,26 +271,35 @@ def judge(
     if not spec.is_global:
         drop([row for row in left() if row.remote], "viewer-not-global")
     elif spec.affinity:
-        use_local, use_remote = affinity(left(), spec.affinity, strict)
+        use_local, use_remote = affinity(left(), spec.affinity, strict, spec.min_local_backends)
         if not use_remote:
-            drop([row for row in left() if row.remote], "affinity-local")
+            near_enough = healthy_own(left()) >= spec.min_local_backends > 1
+            why = "min-local-backends" if near_enough else "affinity-local"
+            drop([row for row in left() if row.remote], why)
         if not use_local:
             drop([row for row in left() if not row.remote], "affinity-remote")
+    gone, why, _ = outranked(left(), spec, names)
+    drop(gone, why)
     return rule
 
 
-def affinity(rows: Sequence[TableRow], wanted: int, strict: bool) -> tuple[bool, bool]:
+def healthy_own(rows: Iterable[TableRow]) -> int:
+    return sum(row.state == ACTIVE and not row.remote for row in rows)
+
+
+def affinity(rows: Sequence[TableRow], wanted: int, strict: bool, least: int = 1) -> tuple[bool, bool]:
     """
     Whether local and whether remote backends are used (selectbackends.go).
 
     Cilium's remote backends are all active. Where a mode knows terminating ones (strict), they must not
     keep active local ones out: the rule for `remote` is then the mirror of that for `local`.
+    `least` is how many healthy local ones keep the remote ones out (fleetmesh's own).
     """
     usable = [row for row in rows if row.state in (ACTIVE, TERMINATING)]
     near = [row for row in usable if not row.remote]
     far = [row for row in usable if row.remote]
     if wanted == LOCAL:
-        return True, bool(far) and all(row.state != ACTIVE for row in near)
+        return True, bool(far) and healthy_own(rows) < max(1, least)
     kept_out = any(row.state == ACTIVE for row in far) if strict else bool(far)
     return not kept_out and bool(near), True
 

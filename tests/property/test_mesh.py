@@ -105,6 +105,9 @@ def services(draw: st.DrawFn, *, strict: bool) -> Resource:
         ("service.cilium.io/global", [None, "true", "true", "true"]),
         ("service.cilium.io/shared", [None, None, "false"]),
         ("service.cilium.io/affinity", [None, "local", "remote"]),
+        ("fleetmesh.io/prefer-clusters", [None, None, None, "north", "west, nobody, east"]),
+        ("fleetmesh.io/cluster-weights", [None, None, "east=80, west=20", "west=0, north=7", "east=-1"]),
+        ("fleetmesh.io/min-local-backends", [None, "2", "3"]),
     ):
         said = draw(st.sampled_from(values))
         if said is not None:
@@ -112,13 +115,15 @@ def services(draw: st.DrawFn, *, strict: bool) -> Resource:
     headless = draw(st.sampled_from([False, False, True]))
     kind = draw(st.sampled_from(["ClusterIP", "NodePort"])) if not headless else "ClusterIP"
     node_port = draw(st.sampled_from([0, {"web": 30080, "db": 30081, "manual": 30082}[name]]))
+    # Who claimed an address first has it in mode cilium, which the order of the resources doesn't tell.
+    own = "100.64.1.9" if strict else {"web": "100.64.1.9", "db": "100.64.1.8", "manual": "100.64.1.7"}[name]
     external = draw(st.sampled_from([(), ("198.51.100.7",)])) if strict and not headless else ()
     return Service(
         namespace=SPACE,
         name=name,
         annotations=annotations,
         type=kind,
-        cluster_ip="None" if headless else draw(st.sampled_from(["", "", "100.64.1.9"])),
+        cluster_ip="None" if headless else draw(st.sampled_from(["", "", own])),
         ip_family_policy=draw(st.sampled_from(["", "PreferDualStack"])),
         ports=(
             ServicePort(
@@ -230,8 +235,16 @@ def answers(mesh: Mesh, viewers: Iterable[str] = NAMES) -> dict[str, Any]:
 
 def whole(mesh: Mesh) -> dict[str, Any]:
     """Everything that can be asked, but for order of arrival."""
+    keys = sorted({key for viewer in NAMES for key in mesh.services(viewer)})
     return {
         "answers": answers(mesh),
+        "explanations": {
+            (place, key): mesh.service(*key).explain(place)
+            for viewer in NAMES
+            for place in (viewer, f"{viewer}/n1")
+            for key in keys
+        },
+        "clusters": {key: mesh.service(*key).clusters for key in keys},
         "pods": {name: member.pods for name, member in mesh.members.items()},
         "records": {name: member.records() for name, member in mesh.members.items()},
         # That an object was given twice at once is about the giving.
@@ -239,8 +252,12 @@ def whole(mesh: Mesh) -> dict[str, Any]:
         "names": {
             (viewer, kind, name): mesh.resolve(name, seen_from=viewer, type=kind)
             for viewer in NAMES
-            for kind in ("A", "AAAA")
-            for name in (f"web.{SPACE}.svc.cluster.local", f"manual.{SPACE}.svc.clusterset.local")
+            for kind in ("A", "AAAA", "SRV")
+            for name in (
+                f"web.{SPACE}.svc.cluster.local",
+                f"_http._tcp.web.{SPACE}.svc.cluster.local",
+                f"manual.{SPACE}.svc.clusterset.local",
+            )
         },
     }
 

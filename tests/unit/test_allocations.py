@@ -268,6 +268,15 @@ def every(ranges: dict[str, Ranges]) -> list[ipaddress.IPv4Network | ipaddress.I
     return [ipaddress.ip_network(cidr) for cidrs in kinds for cidr in cidrs]
 
 
+def every_v4_is_private(ranges: dict[str, Ranges]) -> bool:
+    """Neither public nor in 240.0.0.0/4, which no host takes."""
+    return not any(
+        each.is_global or each.is_reserved
+        for each in every(ranges)
+        if isinstance(each, ipaddress.IPv4Network)
+    )
+
+
 def assert_disjoint(networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
     for version in (4, 6):
         spans = sorted(
@@ -325,7 +334,21 @@ class TestDefaultRanges:
         )
         ranges = default_ranges(requests)
         assert_disjoint(every(ranges))
-        assert ipaddress.ip_network(ranges["c1"].pod_cidrs[0]).subnet_of(ipaddress.ip_network("240.0.0.0/5"))  # type: ignore[arg-type]
+        assert every_v4_is_private(ranges)
+
+    def test_a_member_with_all_of_10_leaves_room_for_510_others_in_private_networks(self) -> None:
+        ranges = default_ranges(
+            [request("big", 511, "10.0.0.0/8"), *(request(f"c{n}", n) for n in range(1, 511))]
+        )
+        assert_disjoint(every(ranges))
+        assert every_v4_is_private(ranges)
+        assert ranges["c1"].service_cidrs[0] == "100.64.32.0/19"
+
+    def test_what_nodes_use_is_kept_clear_of_and_their_own_range_too(self) -> None:
+        used = parse_networks("west", ["10.0.128.0/24", "10.129.0.0/24", "172.16.8.0/24"])
+        west = RangeRequest(name="west", cluster_id=2, used=used)
+        ranges = default_ranges([request("east", 1), west])
+        assert_disjoint([*every(ranges), *(ipaddress.ip_network(each.text) for each in used)])
 
     def test_nothing_is_left_beside_everything(self) -> None:
         with pytest.raises(RangeExhaustedError, match="default service IPv4"):

@@ -168,6 +168,20 @@ def test_explain_names_the_clusters_without_candidates() -> None:
     }
 
 
+def test_compare_says_what_becomes_of_open_connections() -> None:
+    found = answer("compare", SHOP, "--fail", "east", "--traffic")
+    rows = {(row["viewer"], row["name"]): row for row in found["traffic"]}
+
+    assert {viewer for viewer, _ in rows} == {"west", "north"}
+    catalog, database = rows["west", "catalog"], rows["west", "orders-db"]
+    assert set(catalog["before"]) == {"east", "west"}
+    assert sum(catalog["before"].values()) == catalog["connections"] == 1000
+    assert catalog["after"] == {"west": 1000}
+    assert catalog["moved"] == catalog["before"]["east"]  # those to west stay with their backends
+    assert (database["after"], database["without_backend"], database["moved"]) == ({}, 1000, 1000)
+    assert rows["west", "cart"]["moved"] == 0
+
+
 def test_compare_of_a_drained_cluster() -> None:
     found = answer("compare", SHOP, "--drain", "west")
     row = next(each for each in found["rows"] if (each["viewer"], each["name"]) == ("west", "cart"))
@@ -179,6 +193,7 @@ def test_compare_of_a_drained_cluster() -> None:
         "notes",
         "blind",
         "rows",
+        "traffic",
         "new_findings",
         "settled_findings",
     }
@@ -190,6 +205,8 @@ def test_compare_of_a_drained_cluster() -> None:
         "name",
         "status",
         "moved",
+        "table_moved",
+        "table_excess",
         "backends_in",
         "backends_out",
         "share_before",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from command_line import EXAMPLES, PROGRAM, SHOP, run
+from doubles.mesh_manifests import SERVED
 
 EVERY_TABLE = [
     ("demo",),
@@ -174,3 +175,24 @@ def test_a_mesh_in_which_nobody_hears_anybody_says_so(tmp_path: Path) -> None:
     result = run("status", str(tmp_path))
 
     assert f"Mesh {tmp_path.name}: 2 clusters, none hears another, mode cilium" in words(result.stdout)
+
+
+def test_a_command_that_is_shown_is_never_broken(tmp_path: Path) -> None:
+    folder = tmp_path / ("long-" * 16)
+    folder.mkdir()
+    (folder / "web.yaml").write_text("kind: [")
+
+    lines = run("status", str(folder)).stdout.splitlines()
+
+    assert lines[-1].endswith(f"; see: fleetmesh findings {folder}")
+
+
+def test_clusters_that_keep_to_themselves_share_a_row_where_there_are_many(tmp_path: Path) -> None:
+    for number in range(1, 7):
+        folder = tmp_path / f"c{number}"
+        folder.mkdir()
+        (folder / "x.yaml").write_text(SERVED.replace("service.cilium.io/global", "example.com/not"))
+
+    rows = [line.split() for line in run("services", str(tmp_path)).stdout.splitlines()]
+
+    assert rows[1:] == [["shop/web", "-", "all", "2", "of", "its", "own"]]

@@ -129,6 +129,7 @@ def test_a_change_of_a_file_says_what_it_moves_for_whom(shop: Path) -> None:
         "joined",
         "left",
         "rows",
+        "traffic",
         "new_findings",
         "settled_findings",
     }
@@ -138,6 +139,9 @@ def test_a_change_of_a_file_says_what_it_moves_for_whom(shop: Path) -> None:
     assert {row["name"] for row in change["rows"]} == {"checkout"}
     assert [len(row["backends_in"]) for row in change["rows"]] == [2, 2, 2]
     assert change["rows"][0]["share_after"] == pytest.approx({"east": 0.3, "north": 0.2, "west": 0.5})
+    sampled = {row["name"]: row for row in change["traffic"] if row["viewer"] == "east"}
+    assert sampled["checkout"]["before"] == sampled["checkout"]["after"]  # open connections stay
+    assert (sampled["checkout"]["moved"], sampled["checkout"]["without_backend"]) == (0, 0)
 
 
 def test_a_change_is_told_in_words(shop: Path) -> None:

@@ -15,7 +15,7 @@ SOURCES = sorted(
     path
     for folder in ("include", "src", "datapath", "tests", "bench", "fuzz")
     for path in (CPP / folder).rglob("*")
-    if path.suffix in {".cpp", ".hpp", ".h"}
+    if path.suffix in {".cpp", ".hpp", ".h", ".c"}
 )
 
 

@@ -137,7 +137,7 @@ def test_an_example_that_is_not_true_is_seen(
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *(DOCS / name for name in ("concepts.md", "what-if.md"))]
+    "path", [ROOT / "README.md", *(DOCS / name for name in ("concepts.md", "preference.md", "what-if.md"))]
 )
 def test_pages_that_explain_have_examples(path: Path) -> None:
     assert len(list(SYBIL.parse(path).examples())) > 0

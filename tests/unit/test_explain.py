@@ -236,6 +236,38 @@ def test_an_address_in_two_slices_gives_two_candidates_and_names_the_winning_sli
     assert re.search("its EndpointSlice [ab] has the same address and wins", loser.sentence)
 
 
+def test_equal_candidates_come_in_the_order_of_their_slices_whichever_came_first(cores: Any) -> None:
+    def seen(*history: tuple[str, int]) -> list[str]:
+        core = cores.Core()
+        transaction = core.begin()
+        transaction.join(1, "east")
+        transaction.set_service(1, NAMESPACE, NAME, cores.ServiceSpec(frontends=cluster_ip(1)))
+        for name, conditions in history:
+            endpoint = (("10.1.0.1",), conditions, "", "", "", ())
+            transaction.set_slice(1, NAMESPACE, NAME, name, [endpoint], [("http", 6, 8080)])
+        transaction.commit()
+        return [each.rule for each in explain(core.snapshot(), {1: "east"}, 1, None, NAMESPACE, NAME)]
+
+    assert seen(("a", 3), ("b", 3)) == ["slice-overlap", "in-use"]
+    assert seen(("b", 2), ("a", 3), ("b", 3)) == ["slice-overlap", "in-use"]
+
+
+def test_a_refused_service_has_each_candidate_once_however_many_frontends_it_has(cores: Any) -> None:
+    core = cores.Core()
+    transaction = core.begin()
+    transaction.join(1, "east")
+    for number, name in ((1, "holder"), (2, NAME)):
+        claims = [*cluster_ip(number, "http", "grpc"), (2, False, "192.0.2.1", 80, 6, "http")]
+        transaction.set_service(1, NAMESPACE, name, cores.ServiceSpec(frontends=claims))
+        endpoint = ((f"10.1.0.{number}",), 3, "", "", "", ())
+        transaction.set_slice(1, NAMESPACE, name, "a", [endpoint], [("http", 6, 8080)])
+    transaction.commit()
+
+    (one,) = explain(core.snapshot(), {1: "east"}, 1, None, NAMESPACE, NAME)
+
+    assert [verdict.rule for verdict in one.verdicts] == ["frontend-conflict"]
+
+
 def test_a_backend_in_maintenance_is_selected_but_takes_nothing(cores: Any) -> None:
     east = attrs.evolve(EAST, slices=[Slice(["10.1.0.1"]), Slice(["10.1.0.2"], conditions=ONLY_NOT_READY)])
 

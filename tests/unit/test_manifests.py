@@ -367,7 +367,8 @@ def test_a_key_that_a_mapping_has_twice_is_told() -> None:
     read = read_manifests(service("a") + "spec: {type: NodePort}\n")
 
     (found,) = read.findings
-    assert (found.code, found.where) == ("duplicate-key", Origin("<text>", 1, 8))
+    assert (found.code, found.subject) == ("duplicate-key", "<text>")
+    assert found.where == Origin("<text>", 1, 8)
     assert isinstance(read.resources[0], Service)
     assert read.resources[0].type == "NodePort"
 

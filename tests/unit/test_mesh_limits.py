@@ -119,15 +119,45 @@ def test_service_ranges_may_be_the_same_since_each_is_used_at_home() -> None:
     assert mesh.findings == ()
 
 
-@pytest.mark.parametrize("cidr", ["10.2.0.1/16", "nonsense", "10.2.0.0", "10.2.0.0/33", 7])
+@pytest.mark.parametrize(
+    "cidr", ["10.2.0.1/16", "nonsense", "10.2.0.0", "10.2.0.0/33", 7, "::ffff:10.2.0.0/112", "::ffff:0:0/96"]
+)
 def test_a_range_that_is_none(mesh: Mesh, cidr: Any) -> None:
     refuses(mesh, errors.InvalidRangeError, lambda: mesh.join("west", cluster_id=2, pod_cidrs=[cidr]))
     refuses(mesh, errors.InvalidRangeError, lambda: mesh.join("west", cluster_id=2, service_cidrs=[cidr]))
     refuses(mesh, errors.InvalidRangeError, lambda: mesh.join("west", cluster_id=2, node_cidrs=[cidr]))
 
 
-def test_a_text_in_the_place_of_a_list_of_ranges(mesh: Mesh) -> None:
-    refuses(mesh, errors.MeshError, lambda: mesh.join("west", cluster_id=2, pod_cidrs="10.2.0.0/16"))
+@pytest.mark.parametrize("kind", ["pod_cidrs", "service_cidrs", "node_cidrs"])
+@pytest.mark.parametrize("cidrs", ["10.2.0.0/16", None, 7])
+def test_something_else_in_the_place_of_a_list_of_ranges(mesh: Mesh, kind: str, cidrs: Any) -> None:
+    message = refuses(
+        mesh,
+        errors.InvalidRangeError,
+        lambda: mesh.join("west", cluster_id=2, **{kind: cidrs}),
+    )
+
+    assert "'west'" in message
+    assert "a list" in message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"settings": {"enable_ipv6": False}}, "a ClusterSettings"),
+        ({"labels": [("env", "prod")]}, "a mapping"),
+        ({"labels": {"env": 1}}, "texts"),
+    ],
+)
+def test_settings_and_labels_of_another_kind(mesh: Mesh, wrong: dict[str, Any], expected: str) -> None:
+    assert expected in refuses(mesh, TypeError, lambda: mesh.join("west", cluster_id=2, **wrong))
+    left = mesh.leave("east")
+    assert expected in refuses(mesh, TypeError, lambda: mesh.join(left, **wrong))
+
+
+def test_a_topology_is_no_text() -> None:
+    with pytest.raises(TypeError, match=r"Topology\.full\(\)"):
+        Mesh("shop", topology="full")  # type: ignore[arg-type]
 
 
 def test_a_member_of_a_mesh_joins_no_other_and_not_its_own_again(mesh: Mesh) -> None:

@@ -448,3 +448,20 @@ spec: {{clusterIP: 100.64.0.9, ports: [{{port: 80}}]}}
 
     assert mesh.service("shop", "second").frontends("east") == ()
     assert [each.subject for each in mesh.findings if each.code == "frontend-conflict"]
+
+
+def test_a_declared_import_changes_nothing_and_is_told_of(mesh: Mesh) -> None:
+    """Cilium makes ServiceImports itself, and would overwrite or remove this one."""
+    said = "apiVersion: multicluster.x-k8s.io/v1beta1\nkind: ServiceImport\n"
+    said += "metadata: {name: web, namespace: shop}\n"
+    before = mesh.services("east")
+
+    mesh.members["east"].apply(said)
+
+    (found,) = [each for each in mesh.findings if each.code == "import-declared"]
+    assert mesh.services("east") == before
+    assert (found.severity, found.subject) == ("info", "ServiceImport shop/web")
+    assert "made of the ServiceExports" in found.message
+    assert found.where is not None
+    mesh.members["east"].delete(mesh.members["east"].resources.values())
+    assert "import-declared" not in {each.code for each in mesh.findings}

@@ -8,13 +8,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
 from doubles.mesh_manifests import SERVED, deployment, service
-from fleetmesh.errors import NotFoundError
+from fleetmesh.errors import NotFoundError, StaleChangeError
 from fleetmesh.mesh import ClusterSettings, Mesh
 from fleetmesh.resources import Service, ServicePort
+from fleetmesh.services.changes import ResourceChanges
 
 NAMES = ("east", "west", "north")
 
@@ -193,6 +195,43 @@ def test_a_change_in_memory_leaves_an_object_with_its_source() -> None:
     assert mesh.services("east") == ()
 
 
+def test_a_change_of_what_has_been_edited_meanwhile_is_refused(mesh: Mesh) -> None:
+    changes = mesh.service("shop", "web").unshare()
+    edited = service(**{"global": "true", "affinity": "local"})
+    mesh.members["west"].apply(edited)
+    generation = mesh.generation
+
+    with pytest.raises(StaleChangeError) as caught:
+        mesh.apply(changes)
+
+    assert str(caught.value) == (
+        "Service shop/web in 'west' has changed since the change was proposed: "
+        "service.cilium.io/affinity: None -> 'local'; read the service again and repeat"
+    )
+    assert mesh.generation == generation
+    assert clusters(mesh, "east") == ["east", "north", "west"]
+    mesh.apply(mesh.service("shop", "web").unshare())
+    assert clusters(mesh, "west") == ["west"]
+
+
+def test_a_change_of_what_is_gone_is_refused_and_so_is_making_what_is_there(mesh: Mesh) -> None:
+    changes = mesh.service("shop", "web").unshare(in_=["west"])
+    (change,) = changes
+    made = ResourceChanges((attrs.evolve(change, old=None),))
+    removed = ResourceChanges((attrs.evolve(change, new=None),))
+
+    with pytest.raises(StaleChangeError, match="it is there already"):
+        mesh.apply(made)
+    mesh.apply(removed)
+    for each in (changes, removed):
+        with pytest.raises(StaleChangeError, match="it is gone"):
+            mesh.apply(each)
+    mesh.apply(made)
+
+    assert clusters(mesh, "west") == ["east", "north", "west"]
+    assert clusters(mesh, "east") == ["east", "north"]
+
+
 def test_what_keeps_a_change_from_its_effect_is_noted() -> None:
     mesh = Mesh("shop")
     mesh.join("east", cluster_id=1, settings=ClusterSettings.aks()).apply(service(**{"global": "false"}))
@@ -226,7 +265,7 @@ def test_names_that_are_not_there_are_called_by_the_nearest(mesh: Mesh) -> None:
 def test_a_service_is_not_shared_where_it_is_not(mesh: Mesh) -> None:
     mesh.members["west"].delete(service())
 
-    with pytest.raises(NotFoundError, match="Service in 'west'"):
+    with pytest.raises(NotFoundError, match="there is no Service 'shop/web' in 'west'"):
         mesh.service("shop", "web").share(in_=["west"])
 
 

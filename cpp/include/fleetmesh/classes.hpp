@@ -18,6 +18,9 @@ struct ServiceClasses {
   MemberSet listeners;             // viewers whom other members' records concern
 };
 
+// Whether a viewer's answer hangs on more than what its class has in common: it is a class by itself.
+bool sees_alone(const ServiceSpec& spec, const MemberFacts& viewer);
+
 std::shared_ptr<const ServiceClasses> classes_of(const State& state, const Mesh& mesh, ServiceId service);
 
 // One class whose inputs changed, and which of its viewers that concerns.

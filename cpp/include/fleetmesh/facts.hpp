@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fleetmesh/address.hpp"
@@ -67,6 +68,11 @@ struct ServiceSpec {
   std::optional<std::vector<StringId>> exposed_on;  // nodes; nothing: everywhere
   std::uint64_t record_digest = 0;                  // of what the record holds besides backends
   std::string created;                              // RFC 3339, "" where unknown
+  // Preference between clusters, by their names (preference.hpp).
+  std::vector<StringId> prefer_clusters;  // the most preferred first
+  std::vector<std::pair<StringId, std::uint16_t>> cluster_weights;
+  // With affinity local: how many own backends must be active to keep the others out.
+  std::uint32_t min_local_backends = 1;
 
   bool operator==(const ServiceSpec&) const = default;
 
@@ -168,6 +174,7 @@ struct ActiveCount {
 struct Offer {
   Rows rows;
   const ServiceSpec* spec = nullptr;  // owned by State::holdings; null: endpoints without a Service
+  std::uint64_t version = 0;          // never the same for two different contents, claims and nodes included
   Revision record_revision = 0;       // when its record last changed
   std::uint64_t rows_digest = 0;      // of the rows as the record has them
   std::uint32_t portless = 0;         // rows that stand for addresses without ports
@@ -182,8 +189,8 @@ struct Offer {
   bool has_ports() const { return rows.size() > portless; }
   bool held() const { return spec || !rows.empty(); }
   bool exports() const { return spec && spec->exports(); }
-  // Whether own active backends surely serve every frontend, so that affinity local never looks
-  // at other clusters. False where that can't be told without looking at the rows.
+  // Whether own active backends surely serve every frontend, and are enough of them, so that affinity
+  // local never looks at other clusters. False where that can't be told without looking at the rows.
   bool covered(const Interner& strings) const;
   // Whether the rows mean the same to the member itself as to all others.
   bool even() const { return uneven == 0 && (!has_ports() || exports()); }

@@ -41,7 +41,10 @@ enum class Rule : std::uint8_t {
   same_node,
   zone_hints,
   affinity_local,
+  min_local,
   affinity_remote,
+  preferred_cluster,
+  cluster_weights,
 };
 
 const char* name_of(Rule rule);
@@ -92,6 +95,9 @@ struct RecordEntry {
   std::vector<Row> rows;  // beside `ports`
 };
 
+// Whether another service of the viewer claims one of the addresses.
+bool contested(const State& state, ClusterId viewer, ServiceId service, const ServiceSpec& spec);
+
 // Answers questions about one state. Cheap to make; safe to use from any thread.
 class Reader {
  public:
@@ -105,6 +111,12 @@ class Reader {
   std::vector<Verdict> verdicts(ClusterId viewer, ServiceId service, StringId node) const;
   // What the member's record of the service holds; false if it has none.
   bool record(ClusterId member, ServiceId service, std::vector<RecordEntry>& entries) const;
+  // All that the viewer knows of, in order of member, address, port and protocol, if no rule has to choose
+  // between rows of one member; else false. Rows of several members with one address and port are left to the
+  // caller.
+  bool undisputed(ClusterId viewer, ServiceId service, std::vector<Candidate>& candidates) const;
+  // `selected` if the family, protocol and port name are those of the frontend.
+  Rule fit(const Candidate& candidate, const FrontendSpec& frontend, bool unnamed_remote_fits) const;
   // Another service that keeps `frontend` from `service` on that node; 0 if there is none.
   ServiceId conflict(ClusterId viewer, ServiceId service, const FrontendSpec& frontend, StringId node) const;
 
@@ -112,6 +124,7 @@ class Reader {
   struct Group;      // of viewer nodes that see the same
   struct Selection;  // of backends for one kind of frontend
 
+  Candidate known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key, const Row& row) const;
   std::vector<Candidate> collect(ClusterId viewer, ServiceId service, bool explain) const;
   void settle_slices(std::vector<Candidate>& run, ServiceId service, bool whole_address) const;
   void settle_members(std::vector<Candidate>& candidates, ClusterId viewer, ServiceId service) const;
@@ -124,7 +137,6 @@ class Reader {
   std::vector<Group> groups(ClusterId viewer, ServiceId service, const ServiceSpec& spec,
                             StringId node) const;
   StringId zone_of(ClusterId viewer, StringId node) const;
-  bool contested(ClusterId viewer, ServiceId service, const ServiceSpec& spec) const;
 
   std::shared_ptr<const State> state_;
   Shared* shared_;

@@ -31,6 +31,7 @@ class ServiceNames {
 
 struct ServiceClasses;
 struct Hearers;
+struct TableCaches;
 
 // What a mesh shares with its forks: names, numbers that are never given twice, and what was worked
 // out last about who is alike and who hears whom.
@@ -41,6 +42,7 @@ struct Shared {
   std::mutex classes_mutex;
   std::unordered_map<ServiceId, std::shared_ptr<const ServiceClasses>> classes;
   std::shared_ptr<const Hearers> hearers;
+  std::shared_ptr<TableCaches> tables;  // selections keep it, and may outlive the mesh
 };
 
 struct State {

@@ -84,6 +84,7 @@ class Transaction {
   void put_spec(ClusterId member, ServiceId service, const std::shared_ptr<const ServiceSpec>& spec);
   void claim(ClusterId member, ServiceId service, const ServiceSpec* before, const ServiceSpec* after);
   void touch_claimants(const ClaimKey& key);
+  void renew(const OfferKey& key);
   // Brings what is derived from an offer up to date after it changed from `before`.
   void settle(const OfferKey& key, Offer& after, const OfferSaid& before);
 

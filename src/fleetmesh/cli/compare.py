@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetmesh.cli import findings, options, plain
+from fleetmesh.cli import findings, options, plain, traffic
 from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
-from fleetmesh.cli.whatif import AffinityType, InOrder, TargetType, carry_out, steps_of
+from fleetmesh.cli.whatif import AffinityType, InOrder, Step, TargetType, carry_out, steps_of
 from fleetmesh.cli.words import cell, counted, counts, listed, shares
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
+
+_LEAST_EXCESS = 0.0005  # of a table; less is shown as 0.0%
 
 
 @click.command("compare", cls=InOrder)
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--share", multiple=True, type=TargetType(), help="Make it global and shared.")
 @click.option("--unshare", multiple=True, type=TargetType(), help="Keep its backends at home.")
 @click.option("--affinity", multiple=True, type=AffinityType(), help="Prefer local, remote or none.")
+@click.option("--traffic", "sampled", is_flag=True, help="Say also what becomes of open connections.")
 @options.common
 @click.pass_context
 def command(
@@ -40,6 +43,8 @@ def command(
     other: Path | None,
     form: Format,
     mode: Mode | None,
+    *,
+    sampled: bool,
     **_: object,
 ) -> int:
     """
@@ -53,11 +58,14 @@ def command(
         raise click.UsageError(
             "give either --with PATH, or changes: --drain, --fail, --share, --unshare, --affinity"
         )
+    if other and sampled:
+        raise click.UsageError("--traffic goes with changes, not with --with: connections stay in one mesh")
     before = load(path, mode)
     after = load(other, before.mode) if other else before.fork()
     notes = carry_out(changes, after)
     with progress("comparing"):
         data = answer(before, after, [str(each) for each in changes] or [f"with {other}"], notes)
+        data["traffic"] = connections(before, changes) if sampled else []
     emit(form, data, lambda paper: draw(paper, data))
     # What a change brings is shown above; what was wrong before is told where to find.
     codes = [conclude(before, path)]
@@ -82,6 +90,17 @@ def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[st
     }
 
 
+def connections(before: Mesh, changes: Sequence[Step]) -> list[plain.Plain]:
+    """
+    What becomes of a sample of connections that are open while the changes are made.
+    """
+    fork = before.fork()
+    sample = traffic.Sample(fork)
+    sample.look()
+    carry_out(changes, fork)
+    return sample.look()
+
+
 def _sees(mesh: Mesh, name: str) -> bool:
     return name in mesh.members and not mesh.members[name].failed
 
@@ -98,27 +117,29 @@ def draw(paper: Paper, data: plain.Plain) -> None:
         paper.line(f"{', '.join(data['blind'])}: cut off or gone, sees nothing; not listed below.")
         paper.blank()
     draw_rows(paper, [row for row in data["rows"] if row["viewer"] not in data["blind"]], data["members"])
+    if data["traffic"]:
+        paper.blank()
+        traffic.draw(paper, data["traffic"], data["members"])
     draw_findings(paper, data)
 
 
 def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[str]) -> None:
     """
     One row for a service and the viewers for whom the same moves, and one line that sums up.
+
+    MOVED is the part of the Maglev table that leads elsewhere; below it, what of that need not have moved.
     """
     if not rows:
         paper.line("Nothing moves.")
         return
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         before, after = _outcome(row, "before"), _outcome(row, "after")
-        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row))
+        key = (f"{row['namespace']}/{row['name']}", before, after, _backends(row), _table(row))
         alike.setdefault(key, []).append(row["viewer"])
     paper.table(
-        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS"),
-        (
-            (service, listed(viewers, members), before, after, backends)
-            for (service, before, after, backends), viewers in alike.items()
-        ),
+        ("SERVICE", "SEEN FROM", "BEFORE", "AFTER", "BACKENDS", "MOVED"),
+        ((service, listed(viewers, members), *rest) for (service, *rest), viewers in alike.items()),
     )
     paper.blank()
     _draw_sum(paper, rows)
@@ -130,6 +151,14 @@ def _outcome(row: dict[str, Any], when: str) -> str:
     # Nobody on both sides: a headless Service, or one that is without backends anyway.
     silent = not row["share_before"] and not row["share_after"]
     return shares(row[f"share_{when}"]) or ("-" if silent else "nobody")
+
+
+def _table(row: dict[str, Any]) -> str:
+    """What moves of the table, and the excess where it is not next to nothing; `-`: can't be compared."""
+    moved, excess = row["table_moved"], row["table_excess"]
+    if moved is None:
+        return "-"
+    return f"{moved:.0%}" + (f"\n+{excess:.1%}" if excess >= _LEAST_EXCESS else "")
 
 
 def _backends(row: dict[str, Any]) -> str:

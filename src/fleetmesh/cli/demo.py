@@ -56,7 +56,8 @@ def command(form: Format, mode: Mode | None) -> int:
     The built-in example from end to end.
 
     Forms a mesh of three clusters from the manifests of a shop, shows who serves what for whom, lets a
-    cluster fail, drains another, explains an answer and resolves a name. Nothing outside is touched.
+    cluster fail under open connections, drains another, explains an answer and resolves a name. Nothing
+    outside is touched.
     """
     folder = _shown(examples() / "shop")
     mesh = load(folder, mode)
@@ -87,7 +88,9 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
         services.answer(mesh, everybody),
         services.draw,
     )
-    yield _what_if(mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east")
+    yield _what_if(
+        mesh, folder, "East fails: who takes over", Change("fail", "east"), "--fail east", traffic=True
+    )
     yield _what_if(mesh, folder, "West is drained: what moves", Change("drain", "west"), "--drain west")
     cart = Target("shop", "cart", "north", "none")
     yield _what_if(
@@ -124,11 +127,15 @@ def steps(mesh: Mesh, folder: Path) -> Iterator[Step]:
     )
 
 
-def _what_if(mesh: Mesh, folder: Path, title: str, change: Change, arguments: str) -> Step:
+def _what_if(
+    mesh: Mesh, folder: Path, title: str, change: Change, arguments: str, *, traffic: bool = False
+) -> Step:
     other = mesh.fork()
     notes = carry_out([change], other)
     data = compare.answer(mesh, other, [str(change)], notes)
-    return Step(title, f"fleetmesh compare {folder} {arguments}", data, compare.draw)
+    data["traffic"] = compare.connections(mesh, [change]) if traffic else []
+    flag = " --traffic" if traffic else ""
+    return Step(title, f"fleetmesh compare {folder} {arguments}{flag}", data, compare.draw)
 
 
 def _draw(paper: Paper, taken: list[Step]) -> None:
@@ -137,6 +144,6 @@ def _draw(paper: Paper, taken: list[Step]) -> None:
             paper.blank()
             paper.blank()
         paper.title(f"{number}. {step.title}")
-        paper.line(f"$ {step.command}", style="in")
+        paper.verbatim(f"$ {step.command}", style="in")
         paper.blank()
         step.draw(paper, step.data)

@@ -111,7 +111,7 @@ def _draw_silent(paper: Paper, explanation: dict[str, Any]) -> None:
 
 def _draw_fix(paper: Paper, fix: str) -> None:
     if fix:
-        paper.item("fix:", fix, indent=10)
+        paper.line(f"fix: {fix}", indent=10)
 
 
 def _where(candidate: dict[str, Any]) -> str:

@@ -67,11 +67,12 @@ class Paper:
         """
         self._console.print(Padding(Text(text, style=_STYLES.get(style, style)), (0, 0, 0, indent)))
 
-    def verbatim(self, text: str, *, indent: int = 0) -> None:
+    def verbatim(self, text: str, *, indent: int = 0, style: str = "") -> None:
         """
-        A line that is never broken, such as a path to be copied.
+        A line that is never broken, such as a path or a command to be copied.
         """
-        self._sheet.write(f"{' ' * indent}{text}\n")
+        line = Text(f"{' ' * indent}{text}", style=_STYLES.get(style, style))
+        self._console.print(line, soft_wrap=True)
 
     def item(self, mark: str, text: str, *, indent: int = 0, style: str = "") -> None:
         """

@@ -95,6 +95,8 @@ def comparison_row(value: ComparisonRow) -> Plain:
         "name": value.name,
         "status": value.status,
         "moved": value.moved,
+        "table_moved": value.table_moved,
+        "table_excess": value.table_excess,
         "backends_in": [backend(each) for each in value.backends_in],
         "backends_out": [backend(each) for each in value.backends_out],
         "share_before": dict(value.share_before),

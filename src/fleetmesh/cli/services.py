@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from fleetmesh.services.mcs import derived_name
 
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
+
+_MOST = 4  # rows of one service that tell clusters apart by name
 
 
 @click.command("services")
@@ -112,12 +114,24 @@ def draw(paper: Paper, data: plain.Plain) -> None:
 
 def _rows(service: dict[str, Any], members: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
     label = f"{service['namespace']}/{service['name']}"
-    alike: dict[str, list[str]] = {}
-    for view in service["views"]:
-        alike.setdefault(_said(view), []).append(view["seen_from"])
+    alike = _alike(service["views"], _said)
+    if len(alike) > _MOST:  # in a large mesh nobody reads a row for each cluster that keeps to itself
+        alike = _alike(service["views"], _said_in_short)
     for index, (said, viewers) in enumerate(alike.items()):
         where = listed(service["global_in"], members) if index == 0 else ""
         yield label, where, listed(viewers, members), said
+
+
+def _alike(views: Sequence[dict[str, Any]], said: Callable[[dict[str, Any]], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for view in views:
+        found.setdefault(said(view), []).append(view["seen_from"])
+    return found
+
+
+def _said_in_short(view: dict[str, Any]) -> str:
+    own = view["seen_from"].partition("/")[0]
+    return f"{view['backends']} of its own" if list(view["clusters"]) == [own] else _said(view)
 
 
 def _said(view: dict[str, Any]) -> str:

@@ -104,4 +104,4 @@ def draw(paper: Paper, data: plain.Plain, path: Path | None = None) -> None:
     parts = [counted(found[each], each) for each in ("error", "warning") if found[each]]
     parts += [f"{found['info']} info"] if found["info"] else []
     hint = f"; see: fleetmesh findings {path}" if path is not None and parts else ""
-    paper.line(f"Findings: {', '.join(parts) or 'none'}{hint}")
+    paper.verbatim(f"Findings: {', '.join(parts) or 'none'}{hint}")

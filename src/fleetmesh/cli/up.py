@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from fleetmesh.cli import compare, exits, options, plain, services, status
+from fleetmesh.cli import compare, exits, options, plain, services, status, traffic
 from fleetmesh.cli.loading import code_of
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
@@ -39,8 +39,14 @@ class Stopped(BaseException):
 @click.command("up")
 @options.path
 @click.option("--once", is_flag=True, help="Print the state and end.")
+@click.option(
+    "--traffic/--no-traffic",
+    "sampled",
+    default=True,
+    help="Send a sample of connections through the data path. [default: --traffic]",
+)
 @options.common
-def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
+def command(path: Path, form: Format, mode: Mode | None, *, once: bool, sampled: bool) -> int:
     """
     Run a mesh: print its state, then say what each change moves.
 
@@ -51,7 +57,8 @@ def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
         with _ending_on_signals():
             with progress(f"reading {path}"):
                 watcher = DirectoryWatcher(path, mode=mode)
-            first = state(watcher.mesh)
+            sample = traffic.Sample(watcher.mesh) if sampled else None
+            first = state(watcher.mesh, sample)
             heard = emit(form, first, lambda paper: draw_state(paper, first, path), stream=True)
             if once:
                 return code_of(watcher.mesh.findings)
@@ -59,7 +66,7 @@ def command(path: Path, form: Format, mode: Mode | None, *, once: bool) -> int:
                 time.sleep(INTERVAL)
                 update = watcher.poll()
                 if update is not None:
-                    heard = _tell(watcher, update, form)
+                    heard = _tell(watcher, update, form, sample)
     except Stopped:
         pass
     return exits.DONE
@@ -82,14 +89,15 @@ def _ending_on_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
-def state(mesh: Mesh) -> plain.Plain:
+def state(mesh: Mesh, sample: traffic.Sample | None) -> plain.Plain:
     """
-    The mesh as it is.
+    The mesh as it is, and who serves a sample of connections.
     """
     return {
         "event": "state",
         **status.answer(mesh),
         "services": services.answer(mesh, list(mesh.members))["services"],
+        "traffic": sample.look() if sample else [],
     }
 
 
@@ -99,18 +107,22 @@ def draw_state(paper: Paper, data: plain.Plain, path: Path) -> None:
     """
     status.draw(paper, data, path)
     paper.blank()
-    services.draw(paper, {**data, "members": [member["name"] for member in data["members"]]})
+    members = [member["name"] for member in data["members"]]
+    services.draw(paper, {**data, "members": members})
+    if data["traffic"]:
+        paper.blank()
+        traffic.draw(paper, data["traffic"], members)
 
 
-def _tell(watcher: DirectoryWatcher, update: Update, form: Format) -> bool:
-    data = change(watcher.mesh, update)
+def _tell(watcher: DirectoryWatcher, update: Update, form: Format, sample: traffic.Sample | None) -> bool:
+    data = change(watcher.mesh, update, sample)
     told = ("rows", "joined", "left", "new_findings", "settled_findings")
     if form == "table" and not any(data[key] for key in told):
         return True
     return emit(form, data, lambda paper: draw_change(paper, data, watcher.path), stream=True)
 
 
-def change(mesh: Mesh, update: Update) -> plain.Plain:
+def change(mesh: Mesh, update: Update, sample: traffic.Sample | None) -> plain.Plain:
     """
     What one look at the files brought.
     """
@@ -123,6 +135,7 @@ def change(mesh: Mesh, update: Update) -> plain.Plain:
         "joined": dict(update.joined),
         "left": list(update.left),
         "rows": [plain.comparison_row(each) for each in update.comparison],
+        "traffic": sample.look() if sample else [],
         "new_findings": [plain.finding(each) for each in update.new_findings],
         "settled_findings": [plain.finding(each) for each in update.settled],
     }
@@ -142,4 +155,7 @@ def draw_change(paper: Paper, data: plain.Plain, root: Path) -> None:
     for name in data["left"]:
         paper.line(f"{name} left.")
     compare.draw_rows(paper, data["rows"], data["members"])
+    if data["traffic"]:
+        paper.blank()
+        traffic.draw(paper, data["traffic"], data["members"])
     compare.draw_findings(paper, data)

@@ -17,6 +17,7 @@ Family = Literal["IPv4", "IPv6"]
 What = Literal["pod", "service", "node"]
 WHATS: tuple[What, ...] = ("pod", "service", "node")
 FAMILIES: tuple[Family, ...] = ("IPv4", "IPv6")
+_MAPPED = 0xFFFF  # the upper 96 bits of ::ffff:0:0/96 (RFC 4291, 2.5.5.2)
 
 
 class Network(NamedTuple):
@@ -45,11 +46,17 @@ class Ranges:
 
 @attrs.frozen(kw_only=True)
 class RangeRequest:
-    """What one member declares: of each kind without a CIDR it needs a default one in both families."""
+    """
+    What one member declares: of each kind without a CIDR it needs a default one in both families.
+
+    Attributes:
+        used: What it has in use besides, such as the pod ranges of its Nodes; in order, without repetitions.
+    """
 
     name: str
     cluster_id: int
     declared: Ranges = Ranges()
+    used: tuple[Network, ...] = ()
 
 
 def parse_networks(member: str, cidrs: Iterable[str]) -> tuple[Network, ...]:
@@ -57,7 +64,7 @@ def parse_networks(member: str, cidrs: Iterable[str]) -> tuple[Network, ...]:
     Read CIDRs.
 
     Raises:
-        InvalidRangeError: One can't be read, has host bits or has a zone.
+        InvalidRangeError: One can't be read, has host bits or a zone, or is IPv4 mapped to IPv6.
     """
     return tuple(_parse(member, cidr) for cidr in cidrs)
 
@@ -76,6 +83,8 @@ def _parse(member: str, cidr: str) -> Network:
     if not cidr.rpartition("/")[2].isdecimal():
         raise InvalidRangeError(member, cidr, "expected a prefix length, not a mask")
     first = int(network.network_address)
+    if network.version == 6 and first >> 32 == _MAPPED:
+        raise InvalidRangeError(member, cidr, "it is an IPv4 range mapped to IPv6; write it as IPv4")
     return Network(f"IPv{network.version}", first, first + network.num_addresses, cidr)  # type: ignore[arg-type]
 
 
@@ -89,16 +98,24 @@ def overlap(one: Iterable[Network], other: Iterable[Network]) -> tuple[Network, 
     return None
 
 
+def apart(ones: Iterable[Network], others: Iterable[Network]) -> bool:
+    """Whether none of the ones shares an address with one of the others."""
+    taken = {family: _Taken() for family in FAMILIES}
+    for network in others:
+        taken[network.family].add(network.first, network.end)
+    return all(taken[network.family].free(network.first, network.end) for network in ones)
+
+
 def default_ranges(requests: Iterable[RangeRequest]) -> dict[str, Ranges]:
     """
     The ranges of every member: what it declares, and defaults of its own for each kind it doesn't.
 
     The defaults of all members, of all three kinds, are apart from each other and from everything
-    that any member declares. The answer depends on the set of members only. A member has the block
+    that any member declares or uses. The answer depends on the set of members only. A member has the block
     of its cluster id (10.0.0.0/8 in blocks of /17 for pods, 100.64.0.0/10 in /19 for services,
     172.16.0.0/12 in /21 for nodes; fd00:10::/32 in /48, fd00:20::/32 in /112, fd00:30::/32 in /64);
-    if that is taken, the one 256 further; if that is too, the highest free block, and at last one of
-    the reserves. So a member's defaults seldom change when others come and go.
+    if that is taken, the one 256 further; if that is too, the highest free block, and at last a smaller
+    one of another private network. So a member's defaults seldom change when others come and go.
 
     Raises:
         InvalidRangeError: A declared CIDR can't be read or has host bits.
@@ -110,6 +127,8 @@ def default_ranges(requests: Iterable[RangeRequest]) -> dict[str, Ranges]:
         for what in WHATS:
             for network in parse_networks(member.name, member.declared.of(what)):
                 taken[network.family].add(network.first, network.end)
+        for network in member.used:
+            taken[network.family].add(network.first, network.end)
     chosen: dict[tuple[str, What], dict[Family, str]] = {}
     for what in WHATS:
         needy = [member for member in members if not member.declared.of(what)]
@@ -158,25 +177,27 @@ class _Pool(NamedTuple):
 
 
 # The first pool of each line is where defaults normally come from. The others are for what declared
-# ranges make impossible: smaller blocks first, then addresses that hardly anybody declares.
+# ranges make impossible: smaller blocks first, then another network. All are private or shared address
+# space, or for benchmarks (RFC 1918, 6598, 2544, 4193): addresses that a host takes, and nobody else has.
 _POOLS: dict[tuple[What, Family], tuple[_Pool, ...]] = {
     ("pod", "IPv4"): (
         _Pool.of("10.0.0.0/8", 17),
         _Pool.of("10.0.0.0/8", 20),
-        _Pool.of("240.0.0.0/5", 17),
         _Pool.of("172.16.0.0/12", 21),
+        _Pool.of("100.64.0.0/10", 21),
+        _Pool.of("192.168.0.0/16", 25),
     ),
     ("service", "IPv4"): (
         _Pool.of("100.64.0.0/10", 19),
         _Pool.of("100.64.0.0/10", 22),
-        _Pool.of("248.0.0.0/7", 19),
-        _Pool.of("198.18.0.0/15", 24),
+        _Pool.of("10.0.0.0/8", 20),
+        _Pool.of("198.18.0.0/15", 25),
     ),
     ("node", "IPv4"): (
         _Pool.of("172.16.0.0/12", 21),
         _Pool.of("172.16.0.0/12", 24),
-        _Pool.of("250.0.0.0/7", 21),
         _Pool.of("192.168.0.0/16", 25),
+        _Pool.of("198.18.0.0/15", 25),
     ),
     ("pod", "IPv6"): (_Pool.of("fd00:10::/32", 48), _Pool.of("fd80::/10", 48)),
     ("service", "IPv6"): (_Pool.of("fd00:20::/32", 112), _Pool.of("fdc0::/11", 112)),

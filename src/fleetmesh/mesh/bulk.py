@@ -44,7 +44,7 @@ def load(change: Change, services: Sequence[tuple[str, str] | Service], columns:
     for number in np.unique(columns.cluster).tolist():
         if number not in members:
             raise ValueError(f"column cluster: no member has the cluster id {number}")
-        if members[number].drained:
+        if members[number]._store.drained:
             raise ValueError(f"column cluster: {members[number].name!r} is drained; restore it first")
     names = [(each.namespace, each.name) if isinstance(each, Service) else each for each in services]
     change.core.load(names, **attrs.asdict(columns, recurse=False))
@@ -80,15 +80,15 @@ def set_aside(change: Change, member: Member) -> None:
         rows = [row for row in snapshot.backends(number, *name) if row[0] == _LOADED]
         if rows:
             kept = tuple((row[1], row[2], row[3], row[5]) for row in rows)
-            change.journal.put(member._writable().set_aside, name, kept)
+            change.store(member).set_aside[name] = kept
             _send(change, number, name, kept, remove=True)
 
 
 def bring_back(change: Change, member: Member) -> None:
     """Put back what `set_aside` took."""
-    kept = member._writable().set_aside
+    kept = change.store(member).set_aside
     for name in list(kept):
-        rows = change.journal.drop(kept, name)
+        rows = kept.pop(name)
         if rows:
             _send(change, member.cluster_id, name, rows, remove=False)
 

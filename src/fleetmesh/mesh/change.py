@@ -8,19 +8,19 @@ slices of pods, imports) is worked out at the end, by `Controllers` and `Imports
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import Allocations, Ranges
+from fleetmesh.identity.cow import CowGroups, CowMap
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import bulk, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
 from fleetmesh.mesh.imports import Imports
-from fleetmesh.mesh.journal import Journal
 from fleetmesh.mesh.limits import check_self_managed
 from fleetmesh.mesh.origins import renew
 from fleetmesh.mesh.routing import export, route
@@ -34,6 +34,7 @@ from fleetmesh.resources.model import (
     Resource,
     Service,
     ServiceExport,
+    ServiceImport,
     UnknownKind,
 )
 from fleetmesh.services.addressing import (
@@ -45,13 +46,15 @@ from fleetmesh.services.annotations import (
     namespace_findings,
     slice_weight,
 )
+from fleetmesh.services.mcs import declared_import
 from fleetmesh.services.workloads import ZONE
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot, Transaction
     from fleetmesh.mesh.member import Member
-    from fleetmesh.mesh.store import Key, Name
+    from fleetmesh.mesh.store import Key, Name, Store
     from fleetmesh.mesh.topology import Topology
+    from fleetmesh.services.changes import ResourceChange
 
 
 @attrs.define(eq=False, repr=False)
@@ -66,6 +69,7 @@ class Change:
         snapshot: The state before.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
         heard_anew: Whether it has changed who hears whom.
+        nodes_moved: Whether the pod ranges that Nodes declare have changed.
     """
 
     core: Transaction
@@ -73,10 +77,12 @@ class Change:
     allocations: Allocations
     members: dict[str, Member]
     topology: Topology
-    exporters: dict[Name, frozenset[str]]
-    journal: Journal = attrs.field(factory=Journal)
+    exporters: CowMap[Name, frozenset[str]]
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
+    nodes_moved: bool = attrs.field(default=False, init=False)
+    _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
+    _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)
 
     # What users ask for
 
@@ -102,14 +108,14 @@ class Change:
         given = tuple(resources)
         keep = {key_in_store(resource) for resource in given}
         check_self_managed(member.name, given)
-        for key in list(member._store.sources.get(source, ())):
+        for key in list(member._store.sources.group(source)):
             if remove and key not in keep:
                 self._remove(member, key)
         self._apply(member, given, source, tuple(said))
 
     def drain(self, member: Member) -> None:
         """Take every endpoint out of the core."""
-        store = member._writable()
+        store = self.store(member)
         if store.drained:
             return
         for name, slices in store.slices.items():
@@ -118,24 +124,26 @@ class Change:
         for name, slices in list(store.derived.items()):
             for piece in slices:
                 self.core.remove_slice(member.cluster_id, *name, piece)
-            self.journal.drop(store.derived, name)
+            store.derived.drop(name)
             self.touch(member).exported.add(name)
         bulk.set_aside(self, member)
-        self.journal.put(store.flags, "drained", True)
+        store.drained = True
 
     def fail(self, member: Member) -> None:
         """Cut it off."""
-        if not member.failed:
-            self.journal.put(member._writable().flags, "failed", True)
+        if not member._store.failed:
+            self.store(member).failed = True
             membership.set_hearing(self, around=member.name)
 
     def restore(self, member: Member) -> None:
         """Undo `drain` and `fail`."""
-        store = member._writable()
-        if self.journal.drop(store.flags, "failed"):
+        store = self.store(member)
+        if store.failed:
+            store.failed = False
             membership.set_hearing(self, around=member.name)
-        if not self.journal.drop(store.flags, "drained"):
+        if not store.drained:
             return
+        store.drained = False
         for slices in store.slices.values():
             for piece in slices.values():
                 send_slice(self, member, piece)
@@ -148,7 +156,7 @@ class Change:
 
     def send_all(self, member: Member) -> None:
         """Say again to the core what a member that joins has, in the order in which it came."""
-        store = member._writable()
+        store = self.store(member)
         for node in store.nodes.values():
             declare(self, member, "node", declared_node_addresses(node))
         for pods in store.declared_pods.values():
@@ -172,7 +180,7 @@ class Change:
 
     def take_back(self, member: Member) -> None:
         """Give back what a member that leaves was given; its objects stay with it."""
-        store = member._writable()
+        store = self.store(member)
         for name in list(store.exports):
             export(self, member, name, present=False)
         for node in store.nodes.values():
@@ -185,23 +193,33 @@ class Change:
                 self.allocations.withdraw(member.name, "service", declared_cluster_ips(service))
         for name in list(store.imports):
             Imports(self).forget(member, name)
-        made: tuple[dict[Any, Any], ...] = (store.derived, store.pods, store.in_force, store.expanded)
-        for kept in made:
-            for key in list(kept):
-                self.journal.drop(kept, key)
+        store.derived, store.pods = CowGroups(), CowGroups()
+        store.in_force, store.expanded = CowGroups(), CowMap()
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
 
-    def update(self, member: Member, resource: Resource) -> None:
-        """Upsert one object; it stays its source's."""
-        check_self_managed(member.name, [resource])
-        member._writable()
-        source = member._store.source_of.get(key_in_store(resource), "")
-        self._upsert(member, resource, source, ())
+    def carry_out(self, member: Member, proposed: ResourceChange) -> None:
+        """
+        Carry out a proposed change of one object; the object stays its source's.
+
+        Raises:
+            StaleChangeError: The object is not what the change was made from.
+        """
+        about = proposed.new if proposed.new is not None else proposed.old
+        if about is None:
+            return
+        key = key_in_store(about)
+        proposed.check(member._store.resources.get(key))
+        if proposed.new is None:
+            self._remove(member, key)
+            return
+        check_self_managed(member.name, [proposed.new])
+        source = self.store(member).source_of.get(key, "")
+        self._upsert(member, proposed.new, source, ())
 
     def set_ranges(self, member: Member, ranges: Ranges) -> None:
         """Change a member's ranges; what was given out of others is given anew."""
-        self.journal.set(member, "ranges", ranges)
+        self.store(member).ranges = ranges
         for what in WHATS:
             lose(self, self.allocations.set_ranges(member.name, what, ranges.of(what)))
         # What found no address in the old ranges may find one now.
@@ -214,17 +232,23 @@ class Change:
 
     def linked(self, viewer: str, publisher: str) -> bool:
         """Whether two members, by name, hear each other."""
-        failed = any(self.members[name].failed for name in (viewer, publisher))
+        failed = any(self.members[name]._store.failed for name in (viewer, publisher))
         return not failed and self.topology.linked(viewer, publisher)
 
     def finish(self) -> None:
         """Work out what follows from all that was touched."""
+        if self.nodes_moved:
+            membership.set_ranges(self, None)
         Controllers(self).run()
         Imports(self).run(everything=self.heard_anew)
 
     def drop(self) -> None:
         """Take everything back. The change is of no use afterwards."""
-        self.journal.roll_back()
+        for member, store in self._before.values():
+            member._store = store
+        while self._set:
+            thing, attribute, value = self._set.pop()
+            setattr(thing, attribute, value)
         # The core has one transaction at a time, and an exception's traceback keeps this object alive.
         del self.core
 
@@ -234,7 +258,7 @@ class Change:
         self, member: Member, resources: tuple[Resource, ...], source: str, said: tuple[Finding, ...]
     ) -> None:
         check_self_managed(member.name, resources)
-        store = member._writable()
+        store = self.store(member)
         about: dict[str, list[Finding]] = {}
         for each in said:
             about.setdefault(each.subject, []).append(each)
@@ -248,9 +272,9 @@ class Change:
             self._upsert(member, resource, source, notes)
         rest = tuple(each for notes in about.values() for each in notes)
         if rest:
-            self.journal.put(store.source_findings, source, rest)
+            store.source_findings[source] = rest
         else:
-            self.journal.drop(store.source_findings, source)
+            store.source_findings.pop(source)
 
     def _upsert(self, member: Member, resource: Resource, source: str, notes: Iterable[Finding]) -> None:
         store, key = member._store, key_in_store(resource)
@@ -262,52 +286,52 @@ class Change:
             self._note(member, key, (*notes, said))
             return
         self._drop_source(member, key)
-        self.journal.put(store.source_of, key, source)
-        self.journal.put_in(store.sources, source, key, None)
+        store.source_of[key] = source
+        store.sources.put(source, key, None)
         own = (*notes, *_findings_of(resource))
         self._note(member, key, own)
         if old is not None and old == resource:
             # The same again is no event; only where it was read may have changed.
-            self.journal.put(store.resources, key, resource)
+            store.resources[key] = resource
             if old.origin != resource.origin:
                 renew(self, member, resource)
             return
         route(self, member, old, resource)
-        self.journal.drop(store.resources, key)
-        self.journal.put(store.resources, key, resource)
+        store.resources.pop(key)
+        store.resources[key] = resource
         if old is None and resource.namespace:
             self._count_namespace(member, resource.namespace, 1)
 
     def _remove(self, member: Member, key: Key) -> None:
-        store = member._writable()
+        store = self.store(member)
         old = store.resources.get(key)
         if old is None:
             return
         self._drop_source(member, key)
-        self.journal.drop(store.source_of, key)
-        self.journal.drop(store.findings, key)
-        self.journal.drop(store.resources, key)
+        store.source_of.pop(key)
+        store.findings.pop(key)
+        store.resources.pop(key)
         route(self, member, old, None)
         if old.namespace:
             self._count_namespace(member, old.namespace, -1)
 
     def _drop_source(self, member: Member, key: Key) -> None:
         store = member._store
-        self.journal.drop_in(store.sources, store.source_of.get(key, ""), key)
+        store.sources.pop(store.source_of.get(key, ""), key)
 
     def _note(self, member: Member, key: Key, found: tuple[Finding, ...]) -> None:
         if found:
-            self.journal.put(member._store.findings, key, found)
+            member._store.findings[key] = found
         else:
-            self.journal.drop(member._store.findings, key)
+            member._store.findings.pop(key)
 
     def _count_namespace(self, member: Member, namespace: str, step: int) -> None:
         used = member._store.used_namespaces
         count = used.get(namespace, 0) + step
         if count:
-            self.journal.put(used, namespace, count)
+            used[namespace] = count
         else:
-            self.journal.drop(used, namespace)
+            used.pop(namespace)
         if count == max(step, 0):  # the first came, or the last went
             self.touch(member).namespaces.add(namespace)
 
@@ -316,14 +340,30 @@ class Change:
     def trouble(self, member: Member, topic: tuple[str, Key], found: Finding | None) -> None:
         """Set or clear what working something out had to say."""
         if found is not None:
-            self.journal.put(member._store.trouble, topic, found)
+            self.store(member).trouble[topic] = found
         elif topic in member._store.trouble:
-            self.journal.drop(member._store.trouble, topic)
+            self.store(member).trouble.pop(topic)
 
     def touch(self, member: Member) -> Dirty:
-        """What is to be worked out for a member; its store is then one that may be written."""
-        member._writable()
+        """What is to be worked out for a member."""
         return self.dirty.setdefault(member.name, Dirty())
+
+    def store(self, member: Member) -> Store:
+        """What a member holds, to be written to; readers have the state before until the commit."""
+        if member.name not in self._before:
+            self._before[member.name] = (member, member._store)
+            member._store = member._store.copy()
+        return member._store
+
+    @property
+    def written(self) -> Collection[str]:
+        """The names of the members that were written to."""
+        return self._before.keys()
+
+    def set(self, member: Member, attribute: str, value: object) -> None:
+        """Set an attribute of a member that is in no mesh yet."""
+        self._set.append((member, attribute, getattr(member, attribute)))
+        setattr(member, attribute, value)
 
 
 def _duplicate(earlier: Resource, later: Resource) -> Finding:
@@ -341,4 +381,6 @@ def _findings_of(resource: Resource) -> tuple[Finding, ...]:
             return namespace_findings(resource)
         case EndpointSlice():
             return slice_weight(resource)[1]
+        case ServiceImport():
+            return (declared_import(resource),)
     return ()

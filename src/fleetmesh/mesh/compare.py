@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from fleetmesh.mesh.movement import STILL, Movement, Selections, movement, selections_of
+from fleetmesh.mesh.tables import core_tables
 from fleetmesh.records import PROTOCOL_NAMES
 from fleetmesh.services.global_service import Backend, Frontend, backends_of, frontends_of
 from fleetmesh.services.words import FRONTEND_TYPES
@@ -17,6 +19,7 @@ from fleetmesh.services.workloads import ZONE
 
 if TYPE_CHECKING:
     from fleetmesh._core import ServiceSpec
+    from fleetmesh._core import Tables as CoreTables
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name
     from fleetmesh.mesh.viewpoint import Viewpoint
@@ -42,6 +45,11 @@ class ComparisonRow:
         share_before, share_after: Cluster -> part of new connections, 0..1, by the weights of the backends
             in use; the mean over the frontends that have any. Empty where none has. Where nodes differ
             it is that of the union over them.
+        table_moved: The part of the Maglev table whose entries lead to another backend after, 0..1: that
+            part of the connections ends up elsewhere, if they are balanced afresh. Of the frontend where
+            it is the most; 1 where nothing is in use any more, 0 where nothing was. `None` where size or
+            seed of the tables are not the same: then all are balanced anew.
+        table_excess: The part of these that need not have moved for the new shares: what Maglev costs.
         frontends_in, frontends_out: (address, port, protocol, type, scope) that come and go.
     """
 
@@ -53,6 +61,8 @@ class ComparisonRow:
     backends_out: tuple[Backend, ...]
     share_before: Share
     share_after: Share
+    table_moved: float | None
+    table_excess: float | None
     frontends_in: tuple[Place, ...] = ()
     frontends_out: tuple[Place, ...] = ()
 
@@ -111,9 +121,13 @@ class _Answer:
 
     used: tuple[Backend, ...]
     share: Share
+    selections: Selections = attrs.field(eq=False)
 
 
-_NOTHING: tuple[_Answer, frozenset[Place]] = (_Answer((), MappingProxyType({})), frozenset())
+_NOTHING: tuple[_Answer, frozenset[Place]] = (
+    _Answer((), MappingProxyType({}), MappingProxyType({})),
+    frozenset(),
+)
 
 
 @attrs.frozen
@@ -124,11 +138,12 @@ class _Difference:
     same: bool
     came: tuple[Backend, ...]
     went: tuple[Backend, ...]
+    movement: Movement
 
     @classmethod
     def of(cls, before: _Answer, after: _Answer) -> _Difference:
         if before == after:
-            return cls((before, after), same=True, came=(), went=())
+            return cls((before, after), same=True, came=(), went=(), movement=STILL)
         known = {_same(each) for each in before.used}
         kept = {_same(each) for each in after.used}
         return cls(
@@ -136,6 +151,7 @@ class _Difference:
             same=False,
             came=tuple(each for each in after.used if _same(each) not in known),
             went=tuple(each for each in before.used if _same(each) not in kept),
+            movement=movement(before.selections, after.selections),
         )
 
 
@@ -144,16 +160,16 @@ class _Side:
     """One of the two states."""
 
     view: Viewpoint
-    mesh: Mesh
     numbers: Mapping[str, int]
     answers: dict[tuple[object, ...], _Answer] = attrs.field(factory=dict)
+    _compiled: dict[int, CoreTables | None] = attrs.field(factory=dict)
     _heard: dict[int, int] = attrs.field(factory=dict)
     _exporting: dict[Name, tuple[int, bool]] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, mesh: Mesh) -> _Side:
         view = mesh.viewpoint()
-        return cls(view, mesh, {name: number for number, name in view.names.items()})
+        return cls(view, {name: number for number, name in view.names.items()})
 
     def has(self, viewer: str, name: Name) -> bool:
         """Whether the viewer is there, has not failed, and has the Service."""
@@ -169,7 +185,7 @@ class _Side:
         number = self.numbers.get(viewer)
         if number is None or number in self.view.failed:
             return ()
-        member = self.mesh.members[viewer]
+        member = self.view.members[viewer]
         return (number, member.settings, _zones(member._store.nodes))
 
     def heard(self, viewer: str) -> frozenset[str]:
@@ -205,7 +221,12 @@ class _Side:
 
     def _answer(self, number: int, name: Name, frontends: tuple[Frontend, ...]) -> _Answer:
         used = backends_of(self.view, number, None, *name)
-        return _Answer(used, MappingProxyType(_share(frontends)))
+        return _Answer(used, MappingProxyType(_share(frontends)), selections_of(self._tables(number), *name))
+
+    def _tables(self, number: int) -> CoreTables | None:
+        if number not in self._compiled:
+            self._compiled[number] = core_tables(self.view, number, None)
+        return self._compiled[number]
 
     def _class(self, number: int, name: Name, spec: ServiceSpec) -> tuple[object, ...] | None:
         """
@@ -229,7 +250,10 @@ class _Side:
                 return None
             contributors |= 1 << number
         ports = tuple((each[0], each[1], ":" in each[2], *each[3:]) for each in frontends)
-        return (name, affinity, spec.headless, spec.external_name, ports, contributors)
+        settings = self.view.member(number).settings
+        table = (settings.maglev_table_size, settings.maglev_hash_seed)
+        preference = (*spec.prefer_clusters, *spec.cluster_weights)
+        return (name, affinity, preference, spec.headless, spec.external_name, ports, contributors, table)
 
     def _as_heard(self, number: int, name: Name, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Whether all own rows are active, of the usual weight, in one slice each, and exported."""
@@ -345,6 +369,8 @@ def _row(
         backends_out=difference.went,
         share_before=before.share,
         share_after=after.share,
+        table_moved=difference.movement.moved,
+        table_excess=difference.movement.excess,
         frontends_in=tuple(sorted(places_after - places_before)),
         frontends_out=tuple(sorted(places_before - places_after)),
     )

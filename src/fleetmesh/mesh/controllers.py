@@ -54,7 +54,7 @@ class Controllers:
         )
 
     def _member(self, member: Member, dirty: Dirty) -> None:
-        store = member._writable()
+        store = self.change.store(member)
         if dirty.nodes:
             dirty.workloads.update(each.key for found in store.workloads.values() for each in found.values())
             dirty.declared_pods.extend(
@@ -69,7 +69,7 @@ class Controllers:
         dirty.nodes, dirty.declared_pods = False, []
         dirty.workloads, dirty.pods, dirty.slices, dirty.readdressed = set(), set(), set(), set()
         for name in sorted(readdressed):
-            if name[1] in store.services.get(name[0], ()):
+            if name[1] in store.services.group(name[0]):
                 send_service(self.change, member, *name)
                 services.add(name)
                 dirty.exported.add(name)
@@ -90,25 +90,25 @@ class Controllers:
         dirty.workloads.update(owner.key for owner in self._owners(member, dirty.declared_pods))
         for key in sorted(dirty.workloads):
             kind, namespace, name = key
-            workload = store.workloads.get(namespace, {}).get(f"{kind}/{name}")
+            workload = store.workloads.group(namespace).get(f"{kind}/{name}")
             pods = self._pods_of(member, workload) if workload is not None else ()
             if workload is None:
                 self.change.trouble(member, ("nodes", key), None)
             gone.update((namespace, old) for old in store.expanded.get(key, ()))
             wanted.update(((pod.namespace, pod.name), pod) for pod in pods)
             if pods:
-                self.change.journal.put(store.expanded, key, tuple(pod.name for pod in pods))
+                store.expanded[key] = tuple(pod.name for pod in pods)
             else:
-                self.change.journal.drop(store.expanded, key)
+                store.expanded.pop(key)
         for namespace, name in gone | dirty.pods:
-            declared = store.declared_pods.get(namespace, {}).get(name)
+            declared = store.declared_pods.group(namespace).get(name)
             if declared is not None:
                 placed = schedule(declared, store.nodes.values())
                 self.change.trouble(member, ("nodes", declared.key), next(iter(placed.findings), None))
                 wanted[namespace, name] = placed.pods[0]
             elif (namespace, name) not in wanted:
                 self.change.trouble(member, ("nodes", ("Pod", namespace, name)), None)
-                running = store.pods.get(namespace, {}).get(name)
+                running = store.pods.group(namespace).get(name)
                 if (namespace, name) in dirty.pods and running is not None and (namespace, name) not in gone:
                     # It lost its address, and is otherwise what it was.
                     wanted[namespace, name] = attrs.evolve(running, addresses=(), host_address="")
@@ -122,14 +122,14 @@ class Controllers:
         return [
             workload
             for namespace, found in by_namespace.items()
-            for workload in member._store.workloads.get(namespace, {}).values()
+            for workload in member._store.workloads.group(namespace).values()
             if any(belongs(pod, workload) for pod in found)
         ]
 
     def _pods_of(self, member: Member, workload: Workload) -> tuple[Pod, ...]:
         """What is made for a workload: nothing where the manifests have its pods."""
         store = member._store
-        declared = store.declared_pods.get(workload.namespace, {})
+        declared = store.declared_pods.group(workload.namespace)
         if superseded(workload, store.workloads[workload.namespace].values()) or any(
             belongs(pod, workload) for pod in declared.values()
         ):
@@ -144,7 +144,7 @@ class Controllers:
         store, change = member._store, self.change
         touched: list[Pod] = []
         for namespace, name in sorted(gone):
-            old = change.journal.drop_in(store.pods, namespace, name)
+            old = store.pods.pop(namespace, name)
             if old is not None:
                 touched.append(old)
             change.allocations.release(member.name, "pod", [f"{namespace}/{name}"])
@@ -154,9 +154,9 @@ class Controllers:
             member.name, "pod", [key_of(pod) for pod in batch if not needs_address(pod)]
         )
         for pod in self._addressed(member, batch):
-            old = store.pods.get(pod.namespace, {}).get(pod.name)
+            old = store.pods.group(pod.namespace).get(pod.name)
             if old != pod:
-                change.journal.put_in(store.pods, pod.namespace, pod.name, pod)
+                store.pods.put(pod.namespace, pod.name, pod)
                 touched += [pod] if old is None else [old, pod]
         return touched
 
@@ -167,8 +167,8 @@ class Controllers:
         store, allocations = member._store, self.change.allocations
         names = sorted({pod.template.node_name for pod in pods})
         nodes = [store.nodes[name] for name in names if name in store.nodes]
-        families = families_of(member, member.ranges.pod_cidrs)
-        node_families = families_of(member, member.ranges.node_cidrs)
+        families = families_of(member, member._store.ranges.pod_cidrs)
+        node_families = families_of(member, member._store.ranges.node_cidrs)
         try:
             hosts = address_nodes(nodes, member.name, allocations, node_families)
             done = address_pods(pods, member.name, allocations, families, hosts)
@@ -182,14 +182,14 @@ class Controllers:
         """One at a time, so that those for whom there is an address get it."""
         store, allocations = member._store, self.change.allocations
         node = store.nodes.get(pod.template.node_name)
-        families = families_of(member, member.ranges.pod_cidrs)
+        families = families_of(member, member._store.ranges.pod_cidrs)
         topic = ("address", pod.key)
         try:
             hosts = address_nodes(
                 [] if node is None else [node],
                 member.name,
                 allocations,
-                families_of(member, member.ranges.node_cidrs),
+                families_of(member, member._store.ranges.node_cidrs),
             )
             (done,) = address_pods([pod], member.name, allocations, families, hosts)
         except RangeExhaustedError as error:
@@ -209,7 +209,7 @@ class Controllers:
         return {
             (pod.namespace, name)
             for pod in kinds.values()
-            for name, service in store.services.get(pod.namespace, {}).items()
+            for name, service in store.services.group(pod.namespace).items()
             if service.selector and service.selector.items() <= pod.labels.items()
         }
 
@@ -240,7 +240,7 @@ class Controllers:
         store = member._store
         if service.selector:
             wanted = service.selector.items()
-            found = store.pods.get(service.namespace, {})
+            found = store.pods.group(service.namespace)
             pods = [found[name] for name in sorted(found) if wanted <= found[name].labels.items()]
             return derive_slices(service, pods, zone_of_node)
         endpoints = store.endpoints.get((service.namespace, service.name))

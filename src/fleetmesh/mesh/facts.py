@@ -12,10 +12,11 @@ from fleetmesh.services.frontends import family_of
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.viewpoint import MemberView
     from fleetmesh.resources.model import Family
 
 
-def namespace_global(member: Member, namespace: str) -> bool:
+def namespace_global(member: Member | MemberView, namespace: str) -> bool:
     """Whether a member publishes what is in a namespace."""
     declared = member._store.namespaces.get(namespace)
     return namespace_is_global(declared, member.settings.default_global_namespace)

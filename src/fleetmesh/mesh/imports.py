@@ -84,11 +84,11 @@ class Imports:
         before = member._store.imports.get(name, ImportPlan())
         if plan == before:
             return
-        store = member._writable()
+        store = change.store(member)
         if plan == ImportPlan():
-            change.journal.drop(store.imports, name)
+            store.imports.pop(name)
         else:
-            change.journal.put(store.imports, name, plan)
+            store.imports[name] = plan
         old, new = before.service, plan.service
         if old is not None and new is not None and (old.cluster_ip == "None") != (new.cluster_ip == "None"):
             # A Service can't become headless: Cilium deletes it and makes it anew.

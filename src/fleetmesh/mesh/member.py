@@ -14,6 +14,8 @@ import attrs
 from fleetmesh.errors import MeshError
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Ranges
+from fleetmesh.mesh.publish import Record, records_of
+from fleetmesh.mesh.report import member_findings
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.store import Key, Store
 from fleetmesh.resources.manifests import Manifests, load_manifests, problem_findings, read_manifests
@@ -22,7 +24,6 @@ from fleetmesh.resources.model import Pod, Resource
 if TYPE_CHECKING:
     from fleetmesh.mesh.delta import Delta
     from fleetmesh.mesh.mesh import Mesh
-    from fleetmesh.mesh.publish import Record
 
 Input: TypeAlias = "Iterable[Resource] | Resource | Manifests | Path | str"
 
@@ -42,7 +43,6 @@ class Member:
         settings: What its Cilium is configured with.
         labels: Of the member itself, as in a fleet.
         declared: The ranges that it was joined with.
-        ranges: The ranges in force: as declared, and defaults where nothing is.
         routing_domain: `None` is the default one.
     """
 
@@ -51,10 +51,8 @@ class Member:
     settings: ClusterSettings = attrs.field(factory=ClusterSettings, repr=False)
     labels: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only)
     declared: Ranges = attrs.field(factory=Ranges, repr=False)
-    ranges: Ranges = attrs.field(factory=Ranges, repr=False)
     routing_domain: str | None = attrs.field(default=None, repr=False)
     _store: Store = attrs.field(factory=Store, repr=False)
-    _owned: bool = attrs.field(default=True, repr=False)
     _mesh: Mesh | None = attrs.field(default=None, repr=False)
 
     # Changing it
@@ -131,36 +129,39 @@ class Member:
     # Asking it
 
     @property
+    def ranges(self) -> Ranges:
+        """The ranges in force: as declared, and defaults where nothing is."""
+        return self._seen().ranges
+
+    @property
     def resources(self) -> Mapping[Key, Resource]:
-        """What it declares: (kind, namespace, name) -> resource, in order of the last change. A live view."""
-        return MappingProxyType(self._store.resources)
+        """What it declares now: (kind, namespace, name) -> resource, in order of the last change."""
+        return MappingProxyType(self._seen().resources)
 
     @property
     def pods(self) -> tuple[Pod, ...]:
         """
         Its pods with their addresses, declared and made for workloads, sorted. None while it is drained.
         """
-        if self._store.drained:
+        store = self._seen()
+        if store.drained:
             return ()
-        with self._in_mesh()._lock:
-            return tuple(
-                pod for _, pods in sorted(self._store.pods.items()) for _, pod in sorted(pods.items())
-            )
+        return tuple(pod for _, pods in sorted(store.pods.items()) for _, pod in sorted(pods.items()))
 
     @property
     def drained(self) -> bool:
         """Whether its endpoints have been taken away."""
-        return self._store.drained
+        return self._seen().drained
 
     @property
     def failed(self) -> bool:
         """Whether it is cut off."""
-        return self._store.failed
+        return self._seen().failed
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is worth telling about it, the worst first; findings about the merge are the mesh's."""
-        return self._in_mesh()._member_findings(self)
+        return member_findings(self._in_mesh().viewpoint(), self.name)
 
     def records(self, kind: str | None = None) -> tuple[Record, ...]:
         """
@@ -172,7 +173,7 @@ class Member:
         Raises:
             ValueError: There is no such kind.
         """
-        return self._in_mesh()._records(self, kind)
+        return records_of(self._in_mesh().viewpoint(), self.name, kind)
 
     # Inside
 
@@ -181,26 +182,21 @@ class Member:
             raise MeshError(f"{self.name!r} is in no mesh; join one first")
         return self._mesh
 
-    def _writable(self) -> Store:
-        """The store, of its own: copied first if a fork shares it."""
-        if not self._owned:
-            self._store = self._store.copy()
-            self._owned = True
-        return self._store
+    def _seen(self) -> Store:
+        """What it holds for readers: nothing of a change under way."""
+        view = None if self._mesh is None else self._mesh.viewpoint().members.get(self.name)
+        return self._store if view is None else view._store
 
     def _forked(self, mesh: Mesh) -> Member:
         """The same member in a fork."""
-        self._owned = False
         return Member(
             self.name,
             self.cluster_id,
             self.settings,
             self.labels,
             self.declared,
-            self.ranges,
             self.routing_domain,
             store=self._store,
-            owned=False,
             mesh=mesh,
         )
 

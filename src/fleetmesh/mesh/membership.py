@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import AlreadyInMeshError, MeshError
+from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError, RangeExhaustedError
 from fleetmesh.identity import Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import limits
 from fleetmesh.mesh.carving import carve
 from fleetmesh.mesh.member import Member
+from fleetmesh.mesh.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
-    from fleetmesh.mesh.settings import ClusterSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -31,15 +31,35 @@ class Terms:
     ranges: Ranges
     routing_domain: str | None
 
+    @classmethod
+    def given(
+        cls,
+        name: object,
+        *,
+        cluster_id: int | None,
+        settings: ClusterSettings | None,
+        labels: Mapping[str, str] | None,
+        routing_domain: str | None,
+        **ranges: Iterable[str],
+    ) -> Terms:
+        """
+        Terms as a caller gives them.
 
-def ranges_of(pod: Iterable[str], service: Iterable[str], node: Iterable[str]) -> Ranges:
-    """
-    Ranges as a caller gives them.
-
-    Raises:
-        MeshError: A text stands where a list is expected.
-    """
-    return Ranges(pod_cidrs=_texts(pod), service_cidrs=_texts(service), node_cidrs=_texts(node))
+        Raises:
+            TypeError: The settings or labels are of another kind.
+            InvalidRangeError: Ranges are no list.
+        """
+        if settings is not None and not isinstance(settings, ClusterSettings):
+            raise TypeError(f"settings of {name!r} are {settings!r}; expected a ClusterSettings")
+        if labels is not None and not _are_labels(labels):
+            raise TypeError(f"labels of {name!r} are {labels!r}; expected a mapping of texts to texts")
+        return cls(
+            cluster_id=cluster_id,
+            settings=settings,
+            labels=labels,
+            ranges=Ranges(**{kind: _list_of(name, cidrs) for kind, cidrs in ranges.items()}),
+            routing_domain=routing_domain,
+        )
 
 
 def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member:
@@ -74,12 +94,12 @@ def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member
     limits.check_pod_ranges(member.name, declared.pod_cidrs, others)
     domain = member.routing_domain if terms.routing_domain is None else terms.routing_domain
     limits.check_domain(member.name, domain, (each.routing_domain for each in members.values()))
-    limits.check_self_managed(member.name, member.resources.values())
+    limits.check_self_managed(member.name, member._store.resources.values())
     new = {"cluster_id": number, "declared": declared, "routing_domain": domain}
     new |= {} if terms.settings is None else {"settings": terms.settings}
     new |= {} if terms.labels is None else {"labels": terms.labels}
     for attribute, value in new.items():
-        change.journal.set(member, attribute, value)
+        change.set(member, attribute, value)
     _enter(change, member)
     return member
 
@@ -94,7 +114,7 @@ def _enter(change: Change, member: Member) -> None:
         enable_ipv6=settings.enable_ipv6,
         service_topology=settings.service_topology,
     )
-    _set_ranges(change, member)
+    set_ranges(change, member)
     set_hearing(change, around=member.name)
     change.send_all(member)
 
@@ -104,19 +124,19 @@ def leave(change: Change, member: Member) -> None:
     change.members = {name: each for name, each in change.members.items() if each is not member}
     change.take_back(member)
     change.core.leave(member.cluster_id)
-    _set_ranges(change, None)
+    set_ranges(change, None)
     change.plan_imports()
 
 
 def set_hearing(change: Change, around: str) -> None:
     """Tell the core whom a member hears, and those whom it is linked with."""
     topology = change.topology
-    numbers = {each.name: each.cluster_id for each in change.members.values() if not each.failed}
+    numbers = {each.name: each.cluster_id for each in change.members.values() if not each._store.failed}
     everybody = sorted(numbers.values()) if topology.kind == "full" else None
     for name, member in change.members.items():
         if name != around and not topology.linked(name, around):
             continue
-        if member.failed:
+        if member._store.failed:
             heard: list[int] = []
         else:
             heard = everybody if everybody is not None else topology.heard(name, numbers)
@@ -124,15 +144,34 @@ def set_hearing(change: Change, around: str) -> None:
     change.plan_imports()
 
 
-def _set_ranges(change: Change, joined: Member | None) -> None:
-    """Defaults are carved around what all declare, so that they may move when members come and go."""
-    for name, ranges in carve(change.members.values(), joined).items():
+def set_ranges(change: Change, joined: Member | None) -> None:
+    """
+    Defaults are carved around what all declare, so that they may move when members come and go, and when
+    Nodes come or go (`joined` is `None`). Where there is no room for them beside Nodes they stay as they
+    are, which findings tell.
+
+    Raises:
+        RangeExhaustedError: There is no room for somebody who joins.
+    """
+    try:
+        carved = carve(change.members.values(), joined)
+    except RangeExhaustedError:
+        if joined is not None:
+            raise
+        return
+    for name, ranges in carved.items():
         member = change.members[name]
-        if ranges != member.ranges or member is joined:
+        if ranges != member._store.ranges or member is joined:
             change.set_ranges(member, ranges)
 
 
-def _texts(cidrs: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(cidrs, str):
-        raise MeshError(f"ranges are {cidrs!r}; expected a list of them")
+def _list_of(name: object, cidrs: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(cidrs, str) or not isinstance(cidrs, Iterable):
+        raise InvalidRangeError(str(name), cidrs, "expected a list of ranges")
     return tuple(cidrs)
+
+
+def _are_labels(labels: object) -> bool:
+    return isinstance(labels, Mapping) and all(
+        isinstance(text, str) for pair in labels.items() for text in pair
+    )

@@ -10,35 +10,44 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+import attrs
+
 from fleetmesh._core import Core
+from fleetmesh.datapath.datapath import (
+    DEFAULT_AFFINITIES,
+    DEFAULT_OTHER_CONNECTIONS,
+    DEFAULT_TCP_CONNECTIONS,
+)
 from fleetmesh.errors import NotFoundError
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
+from fleetmesh.mesh.datapaths import Datapaths
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
-from fleetmesh.mesh.membership import Terms, ranges_of
+from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
-from fleetmesh.mesh.publish import Record, records_of
-from fleetmesh.mesh.report import Report, member_findings
+from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
+from fleetmesh.mesh.tables import TableKeeper
 from fleetmesh.mesh.topology import Topology
-from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 from fleetmesh.resources.model import Service
 from fleetmesh.services.changes import ResourceChanges
 from fleetmesh.services.dns import DnsAnswer, resolve
 from fleetmesh.services.global_service import GlobalService
 from fleetmesh.services.global_service import viewer as cluster_and_node
+from fleetmesh.tables import Tables
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
-    from fleetmesh.mesh.store import Name
 
 Mode = Literal["cilium", "strict"]
 
@@ -63,6 +72,7 @@ class Mesh:
 
     Raises:
         ValueError: The mode or the limit is none of those.
+        TypeError: The topology is no `Topology`.
     """
 
     def __init__(
@@ -78,6 +88,8 @@ class Mesh:
             raise ValueError(f"mode is {mode!r}; expected cilium or strict")
         if max_connected_clusters not in limits.MEMBER_LIMITS or isinstance(max_connected_clusters, bool):
             raise ValueError(f"max_connected_clusters is {max_connected_clusters!r}; expected 255 or 511")
+        if topology is not None and not isinstance(topology, Topology):
+            raise TypeError(f"topology is {topology!r}; expected a Topology, such as Topology.full()")
         self.name = name
         self.topology = Topology.full() if topology is None else topology
         self.mode: Mode = mode
@@ -87,10 +99,10 @@ class Mesh:
         self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
         self._allocations = Allocations() if allocations is None else allocations.copy()
         self._members: dict[str, Member] = {}
-        self._exporters: dict[Name, frozenset[str]] = {}
-        self._read_findings: tuple[Finding, ...] = ()
-        self._report = Report()
-        self._viewpoint = Viewpoint(self._core.snapshot(), MappingProxyType({}))
+        self._report: Report | None = None
+        self._tables = TableKeeper()
+        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
+        self._datapaths = Datapaths()
 
     @classmethod
     def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
@@ -149,12 +161,16 @@ class Mesh:
             TooManyMembersError, InvalidClusterNameError, ClusterNameTakenError, InvalidClusterIdError,
             ClusterIdTakenError, InvalidRangeError, OverlappingPodRangesError, RoutingDomainError,
             SelfManagedMeshError: See each. The mesh is unchanged.
+            TypeError: Settings or labels are of another kind. The mesh is unchanged.
         """
-        terms = Terms(
+        terms = Terms.given(
+            name.name if isinstance(name, Member) else name,
             cluster_id=cluster_id,
             settings=settings,
             labels=labels,
-            ranges=ranges_of(pod_cidrs, service_cidrs, node_cidrs),
+            pod_cidrs=pod_cidrs,
+            service_cidrs=service_cidrs,
+            node_cidrs=node_cidrs,
             routing_domain=routing_domain,
         )
         with self._lock:
@@ -196,15 +212,12 @@ class Mesh:
 
         Raises:
             NotFoundError: A member isn't there any more; nothing is applied.
+            StaleChangeError: An object is not any more what its change was made from; nothing is applied.
         """
 
         def carry_out(change: Change) -> None:
             for each in changes:
-                member = self._member(each.member)
-                if each.new is not None:
-                    change.update(member, each.new)
-                elif each.old is not None:
-                    change.delete(member, [each.old])
+                change.carry_out(self._member(each.member), each)
 
         return self._change(carry_out)
 
@@ -255,20 +268,16 @@ class Mesh:
         )
         return self._change(lambda change: bulk.load(change, services, columns))
 
-    def _by_id(self) -> dict[int, Member]:
-        return {member.cluster_id: member for member in self._members.values()}
-
     def _change(self, carry_out: Callable[[Change], None]) -> Delta:
         """One transaction: all of it, or nothing."""
         with self._lock:
-            kept = self._allocations.copy()
             change = Change(
                 core=self._core.begin(),
                 snapshot=self._viewpoint.snapshot,
-                allocations=self._allocations,
+                allocations=self._allocations.copy(),
                 members=self._members,
                 topology=self.topology,
-                exporters=self._exporters,
+                exporters=self._viewpoint.exporters.copy(),
             )
             try:
                 carry_out(change)
@@ -276,24 +285,37 @@ class Mesh:
                 delta = change.core.commit()
             except BaseException:
                 change.drop()
-                self._allocations = kept
                 raise
-            self._members = change.members
-            return self._publish(delta, hearing=change.heard_anew)
+            return self._publish(delta, change)
 
-    def _publish(self, delta: CoreDelta, *, hearing: bool) -> Delta:
+    def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
-        names, failed = self._viewpoint.names, self._viewpoint.failed
-        if hearing:
-            names = MappingProxyType({each.cluster_id: each.name for each in self._members.values()})
-            failed = frozenset(each.cluster_id for each in self._members.values() if each.failed)
-            self._report.forget_all()
-        self._viewpoint = Viewpoint(self._core.snapshot(), names, failed)
-        return Delta(delta.old, delta.new, delta.services(ServiceDelta))
-
-    def _hears(self, viewer_name: str, publisher: str) -> bool:
-        members = (self._members[viewer_name], self._members[publisher])
-        return self.topology.linked(viewer_name, publisher) and not any(each.failed for each in members)
+        self._members, self._allocations = change.members, change.allocations
+        members, last = self._members, self._viewpoint
+        views = {
+            name: MemberView.of(member) if name in change.written else last.members[name]
+            for name, member in members.items()
+        }
+        names = {**last.names, **{each.cluster_id: each.name for each in members.values()}}
+        entries = delta.services
+        named = {viewers: tuple(names[number] for number in viewers) for _, _, viewers in entries}
+        changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
+        report = self._report
+        self._viewpoint = attrs.evolve(
+            last,
+            snapshot=self._core.snapshot(),
+            members=views,
+            names={each.cluster_id: each.name for each in views.values()},
+            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
+            exporters=change.exporters,
+            touched=last.touched.with_more(
+                delta.new,
+                ((each.namespace, each.name) for each in changed),
+                everything=change.heard_anew,
+                known=None if report is None else report.view.snapshot.generation,
+            ),
+        )
+        return Delta(delta.old, delta.new, changed)
 
     # Questions
 
@@ -305,8 +327,7 @@ class Mesh:
     @property
     def allocations(self) -> Allocations:
         """A copy of the history of what was given out, to save or to make another mesh with."""
-        with self._lock:
-            return self._allocations.copy()
+        return self._allocations.copy()
 
     def viewpoint(self) -> Viewpoint:
         """The newest state. It never changes, whatever happens to the mesh."""
@@ -336,6 +357,58 @@ class Mesh:
         number, _ = cluster_and_node(view.names, viewer)
         return tuple(view.snapshot.services(number))
 
+    def tables(self, seen_from: str) -> Tables:
+        """
+        What the viewer decides with at the newest state: `"east"`, or `"east/node-1"` where nodes differ.
+
+        Raises:
+            NotFoundError: There is no such member.
+        """
+        view = self._viewpoint
+        number, node = cluster_and_node(view.names, seen_from)
+        return self._tables.get(view, number, node)
+
+    def datapath(
+        self,
+        cluster: str,
+        node: str | None = None,
+        *,
+        tcp_connections: int = DEFAULT_TCP_CONNECTIONS,
+        other_connections: int = DEFAULT_OTHER_CONNECTIONS,
+        affinities: int = DEFAULT_AFFINITIES,
+        shards: int = 1,
+    ) -> Datapath:
+        """
+        A data path of a member, or of one of its nodes where nodes differ: services, connections and
+        translation for columns of packets. It takes the newest state of the mesh at the start of each call.
+
+        Args:
+            tcp_connections: How many entries of TCP connections it holds; the default is Cilium's.
+            other_connections: The same for all other protocols.
+            affinities: How many clients' backends it remembers for services with session affinity.
+            shards: How many threads share the work, each with its part of the entries; what one packet gets
+                is the same for any number, as long as nothing has to be evicted.
+
+        Raises:
+            NotFoundError: There is no such member.
+            TypeError, ValueError: A bound is no whole number from 1.
+        """
+        bounds = (tcp_connections, other_connections, affinities)
+        return self._datapaths.make(self, cluster, node, bounds, shards)
+
+    def process(self, packets: Packets) -> Decisions:
+        """
+        Take packets through both ends: out through the data path of the source's cluster, then in through
+        that of the destination's. Who is where is told by the pod and node ranges of the members.
+
+        The mesh keeps one data path for each member, which remember connections from call to call.
+
+        Raises:
+            TypeError: They are no `Packets`.
+            ValueError: Time runs backwards; nothing was done then.
+        """
+        return self._datapaths.process(self, packets)
+
     def resolve(self, name: str, *, seen_from: str, type: str = "A") -> DnsAnswer:  # noqa: A002 (as DNS calls it)
         """
         What a pod of the viewer gets from DNS. Iterating the answer gives its records.
@@ -348,15 +421,15 @@ class Mesh:
             NotFoundError: There is no such member.
             ValueError: The type is none of the three.
         """
-        with self._lock:
-            number, _ = cluster_and_node(self._viewpoint.names, seen_from)
-            return resolve(View(self, self._by_id()[number]), name, type)
+        view = self._viewpoint
+        number, _ = cluster_and_node(view.names, seen_from)
+        return resolve(View(view, view.member(number)), name, type)
 
     def fork(self) -> Mesh:
         """
         A mesh of the same state, to be changed separately: for asking what would happen.
 
-        Costs nothing that grows with the objects; the first change of a member copies that member.
+        Costs nothing that grows with the objects, and a change of it what is changed.
         """
         with self._lock:
             other = Mesh.__new__(Mesh)
@@ -367,16 +440,17 @@ class Mesh:
             other._core = self._core.fork()
             other._allocations = self._allocations.copy()
             other._members = {name: member._forked(other) for name, member in self._members.items()}
-            other._exporters = dict(self._exporters)
-            other._read_findings = self._read_findings
-            other._report = self._report.copy()
+            other._report = self._report
+            other._tables = TableKeeper()
+            other._datapaths = Datapaths()
             other._viewpoint = self._viewpoint
             return other
 
     def compare(self, other: Mesh) -> Comparison:
         """
         What is different in another state of the mesh, mostly a fork of this one: for each viewer and
-        service the backends in and out and the share of new connections that each cluster gets.
+        service the backends in and out, the share of new connections that each cluster gets, and the part of
+        the Maglev table that moves.
 
         Raises:
             ValueError: The other is in another mode.
@@ -390,30 +464,30 @@ class Mesh:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that is worth telling, the worst first. Worked out when asked for, and only what changed."""
-        with self._lock:
-            return self._report.findings(self)
+        # The last report first: its state is then not newer than the one that is asked about.
+        last = self._report
+        report = report_of(self._viewpoint, last)
+        self._report = report
+        return report.findings
 
     # For what belongs to the mesh
 
     def declared_service(self, member: str, namespace: str, name: str) -> Service | None:
         """The Service as the member's manifests have it."""
-        found = self._member(member)._store.resources.get(("Service", namespace, name))
+        found = self._seen(member)._store.resources.get(("Service", namespace, name))
         return found if isinstance(found, Service) else None
 
     def namespace_global(self, member: str, namespace: str) -> bool:
         """Whether the member publishes what is in the namespace."""
-        return namespace_global(self._member(member), namespace)
+        return namespace_global(self._seen(member), namespace)
+
+    def _seen(self, member: str) -> MemberView:
+        members = self._viewpoint.members
+        if member not in members:
+            raise NotFoundError("member", member, members)
+        return members[member]
 
     def _set_read_findings(self, found: Iterable[Finding]) -> None:
         """What was found where the mesh was read from; in the place of what was found before."""
         with self._lock:
-            self._read_findings = tuple(dict.fromkeys(found))
-            self._report.forget()
-
-    def _member_findings(self, member: Member) -> tuple[Finding, ...]:
-        with self._lock:
-            return member_findings(self, member)
-
-    def _records(self, member: Member, kind: str | None) -> tuple[Record, ...]:
-        with self._lock:
-            return records_of(self._viewpoint.snapshot, member, kind)
+            self._viewpoint = attrs.evolve(self._viewpoint, read_findings=tuple(dict.fromkeys(found)))

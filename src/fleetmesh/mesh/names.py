@@ -13,16 +13,15 @@ from fleetmesh.records import ServiceRecord, service_record
 from fleetmesh.resources.model import EndpointSlice, Service
 
 if TYPE_CHECKING:
-    from fleetmesh.mesh.member import Member
-    from fleetmesh.mesh.mesh import Mesh
+    from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 
 @attrs.frozen
 class View:
     """A `fleetmesh.services.dns.DnsView` of one member."""
 
-    _mesh: Mesh
-    _member: Member
+    _view: Viewpoint
+    _member: MemberView
 
     @property
     def cluster(self) -> str:
@@ -49,14 +48,14 @@ class View:
 
     def remote_records(self, namespace: str, name: str) -> Iterable[ServiceRecord]:
         """The records of that name that the viewer hears."""
-        view = self._mesh.viewpoint()
+        view = self._view
         heard = set(view.snapshot.hears(self._member.cluster_id))
         found = []
         for number in view.snapshot.exporters(namespace, name):
             if number not in heard:
                 continue
             publisher = view.names[number]
-            service = self._mesh.members[publisher]._store.service(namespace, name)
+            service = view.members[publisher]._store.service(namespace, name)
             exported = view.snapshot.record(number, namespace, name)
             if service is not None and exported is not None:
                 found.append(service_record(publisher, number, service, exported))

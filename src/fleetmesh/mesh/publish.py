@@ -28,18 +28,19 @@ from fleetmesh.services.mcs import invalid_export
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot
-    from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 Record: TypeAlias = NodeRecord | ServiceRecord | EndpointsRecord | IdentityRecord | IpRecord | ExportRecord
 
 
-def records_of(snapshot: Snapshot, member: Member, kind: str | None) -> tuple[Record, ...]:
+def records_of(view: Viewpoint, name: str, kind: str | None) -> tuple[Record, ...]:
     """
     The records of a member, of one kind or all.
 
     Raises:
         ValueError: There is no such kind.
     """
+    snapshot, member = view.snapshot, view.members[name]
     if kind is None:
         return tuple(record for publish in _KINDS.values() for record in publish(snapshot, member))
     if kind not in _KINDS:
@@ -47,12 +48,12 @@ def records_of(snapshot: Snapshot, member: Member, kind: str | None) -> tuple[Re
     return tuple(_KINDS[kind](snapshot, member))
 
 
-def _nodes(_: Snapshot, member: Member) -> Iterator[Record]:
+def _nodes(_: Snapshot, member: MemberView) -> Iterator[Record]:
     for _name, node in sorted(member._store.nodes.items()):
         yield node_record(member.name, member.cluster_id, node)
 
 
-def _services(snapshot: Snapshot, member: Member) -> Iterator[Record]:
+def _services(snapshot: Snapshot, member: MemberView) -> Iterator[Record]:
     for namespace, name in snapshot.services(member.cluster_id):
         service = member._store.service(namespace, name)
         exported = snapshot.record(member.cluster_id, namespace, name)
@@ -60,7 +61,7 @@ def _services(snapshot: Snapshot, member: Member) -> Iterator[Record]:
             yield service_record(member.name, member.cluster_id, service, exported)
 
 
-def _endpoints(snapshot: Snapshot, member: Member) -> Iterator[Record]:
+def _endpoints(snapshot: Snapshot, member: MemberView) -> Iterator[Record]:
     if member.drained:
         return
     for namespace, name in snapshot.services(member.cluster_id):
@@ -69,7 +70,7 @@ def _endpoints(snapshot: Snapshot, member: Member) -> Iterator[Record]:
                 yield endpoints_record(member.name, member.cluster_id, piece)
 
 
-def _published_pods(member: Member) -> Iterator[Pod]:
+def _published_pods(member: MemberView) -> Iterator[Pod]:
     if member.drained:
         return
     for namespace, pods in sorted(member._store.pods.items()):
@@ -77,7 +78,7 @@ def _published_pods(member: Member) -> Iterator[Pod]:
             yield from (pods[name] for name in sorted(pods))
 
 
-def _identities(_: Snapshot, member: Member) -> Iterator[Record]:
+def _identities(_: Snapshot, member: MemberView) -> Iterator[Record]:
     namespaces = member._store.namespaces
     keys = {
         identity_labels(member.name, pod, namespaces.get(pod.namespace))
@@ -88,14 +89,14 @@ def _identities(_: Snapshot, member: Member) -> Iterator[Record]:
         yield identity_record(member.name, member.cluster_id, labels)
 
 
-def _ips(_: Snapshot, member: Member) -> Iterator[Record]:
+def _ips(_: Snapshot, member: MemberView) -> Iterator[Record]:
     for pod in _published_pods(member):
         yield from ip_records(
             member.name, member.cluster_id, pod, member._store.namespaces.get(pod.namespace)
         )
 
 
-def _exports(_: Snapshot, member: Member) -> Iterator[Record]:
+def _exports(_: Snapshot, member: MemberView) -> Iterator[Record]:
     store = member._store
     for (namespace, name), export in sorted(store.exports.items()):
         service, gate = store.service(namespace, name), namespace_global(member, namespace)
@@ -103,7 +104,7 @@ def _exports(_: Snapshot, member: Member) -> Iterator[Record]:
             yield export_record(member.name, service, export)
 
 
-_KINDS: Mapping[str, Callable[[Snapshot, Member], Iterator[Record]]] = {
+_KINDS: Mapping[str, Callable[[Snapshot, MemberView], Iterator[Record]]] = {
     "node": _nodes,
     "service": _services,
     "endpoints": _endpoints,

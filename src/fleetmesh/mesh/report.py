@@ -5,13 +5,15 @@ The findings of a mesh and of its members: collected when asked for, judged anew
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
+from fleetmesh.identity.ranges import WHATS
+from fleetmesh.mesh.carving import used_by_nodes
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
 from fleetmesh.resources.manifests import unknown_kind_findings
@@ -23,10 +25,8 @@ from fleetmesh.services.lacking import Lack, lack_of
 from fleetmesh.services.mcs import unimported
 
 if TYPE_CHECKING:
-    from fleetmesh._core import Snapshot
-    from fleetmesh.mesh.member import Member
-    from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name
+    from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 _SEVERITIES = ("error", "warning", "info")
 _HOLLOW = "service-without-match"
@@ -34,97 +34,98 @@ _ADMISSION = frozenset({"NetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwi
 _LAYERED = frozenset({"ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"})
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Report:
     """
-    What was judged, and what has changed since.
+    The findings of one state of a mesh.
 
     Attributes:
-        judged: Service -> its findings at the snapshot `at`; services without any are left out.
-        at: `None` where everything is to be judged anew.
+        view: The state.
+        judged: Service -> its findings; services without any are left out.
+        findings: All, the worst first.
     """
 
-    judged: dict[Name, tuple[Finding, ...]] = attrs.field(factory=dict)
-    at: Snapshot | None = None
-    _made: tuple[int, tuple[Finding, ...]] | None = None
+    view: Viewpoint
+    judged: Mapping[Name, tuple[Finding, ...]]
+    findings: tuple[Finding, ...]
 
-    def copy(self) -> Report:
-        """The same, for a fork."""
-        return Report(dict(self.judged), self.at, self._made)
 
-    def forget_all(self) -> None:
-        """Who hears whom has changed: judge everything anew."""
-        self.at = None
+def report_of(view: Viewpoint, last: Report | None) -> Report:
+    """
+    Find what is to be said. What has not changed since the last report, of an older state of the same
+    mesh or of one that it is a fork of, is taken from there.
+    """
+    if last is not None and last.view is view:
+        return last
+    judged = _judged(view, last)
+    found = [*view.read_findings, *_about_services(view, judged), *_about_mesh(view)]
+    for member in view.members.values():
+        found.extend(_about_member(view, member))
+    return Report(view, judged, ordered(found))
 
-    def forget(self) -> None:
-        """Collect anew; what was judged stays."""
-        self._made = None
 
-    def findings(self, mesh: Mesh) -> tuple[Finding, ...]:
-        """All findings of the mesh and of its members, the worst first."""
-        if self._made is None or self._made[0] != mesh.generation:
-            found = [*mesh._read_findings, *self._judged(mesh), *_about_mesh(mesh)]
-            for member in mesh.members.values():
-                found.extend(_about_member(mesh, member))
-            self._made = (mesh.generation, ordered(found))
-        return self._made[1]
-
-    def _judged(self, mesh: Mesh) -> Iterator[Finding]:
-        view = mesh.viewpoint()
-        snapshot = view.snapshot
-        judge = judge_of(mesh)
-        names: Iterable[Name]
-        if self.at is None:
-            self.judged.clear()
-            names = {name for number in view.names for name in snapshot.services(number)}
+def _judged(view: Viewpoint, last: Report | None) -> dict[Name, tuple[Finding, ...]]:
+    snapshot, judge = view.snapshot, judge_of(view)
+    names: Iterable[Name]
+    touched = None if last is None else view.touched.after(last.view.snapshot.generation)
+    if last is None or touched is None:
+        judged: dict[Name, tuple[Finding, ...]] = {}
+        names = {name for number in view.names for name in snapshot.services(number)}
+    else:
+        judged = dict(last.judged)
+        # Why a Service has no endpoint hangs on pods, of which the core knows nothing then.
+        hollow = (name for name, told in judged.items() if any(each.code == _HOLLOW for each in told))
+        names = touched.union(snapshot.changed_since(last.view.snapshot), hollow)
+    for name in names:
+        found = judge_service(judge, *name)
+        if found:
+            judged[name] = found
         else:
-            # Why a Service has no endpoint hangs on pods, of which the core knows nothing then.
-            hollow = (
-                name for name, told in self.judged.items() if any(each.code == _HOLLOW for each in told)
-            )
-            names = set(snapshot.changed_since(self.at)).union(hollow)
-        for name in names:
-            found = judge_service(judge, *name)
-            if found:
-                self.judged[name] = found
-            else:
-                self.judged.pop(name, None)
-        self.at = snapshot
-        for name in sorted(self.judged):
-            yield from self.judged[name]
-        for member in mesh.members.values():
-            services = [each for by_name in member._store.in_force.values() for each in by_name.values()]
-            holders = Counter(address for service in services for address in declared_cluster_ips(service))
-            claiming = sorted(
-                (service.namespace, service.name)
-                for service in services
-                if service.type == "LoadBalancer"
-                or service.external_ips
-                or any(holders[address] > 1 for address in declared_cluster_ips(service))
-            )
-            if claiming:
-                yield from frontend_conflicts(judge, member.cluster_id, claiming)
+            judged.pop(name, None)
+    return judged
 
 
-def judge_of(mesh: Mesh) -> Judge:
+def _about_services(view: Viewpoint, judged: Mapping[Name, tuple[Finding, ...]]) -> Iterator[Finding]:
+    judge = judge_of(view)
+    for name in sorted(judged):
+        yield from judged[name]
+    for member in view.members.values():
+        # As written: an address that was given to a Service is nobody else's.
+        services = [
+            (service, declared_cluster_ips(service))
+            for by_name in member._store.services.values()
+            for service in by_name.values()
+        ]
+        holders = Counter(address for _, addresses in services for address in addresses)
+        claiming = sorted(
+            (service.namespace, service.name)
+            for service, addresses in services
+            if service.type == "LoadBalancer"
+            or service.external_ips
+            or any(holders[address] > 1 for address in addresses)
+        )
+        if claiming:
+            yield from frontend_conflicts(judge, member.cluster_id, claiming)
+
+
+def judge_of(view: Viewpoint) -> Judge:
     """How the rules see the mesh."""
-    members = {member.cluster_id: member for member in mesh.members.values()}
+    members = {member.cluster_id: member for member in view.members.values()}
 
     def lack(number: int, namespace: str, name: str) -> Lack | None:
         store = members[number]._store
         service = store.service(namespace, name)
         if service is None:
             return None
-        pods, slices = store.pods.get(namespace, {}), store.slices.get((namespace, name), {})
+        pods, slices = store.pods.group(namespace), store.slices.group((namespace, name))
         return lack_of(service, pods.values(), slices.values(), drained=store.drained)
 
     def synced(number: int, namespace: str, name: str) -> bool:
-        asked = View(mesh, members[number]), f"{name}.{namespace}.svc.{CLUSTER_ZONE}"
+        asked = View(view, members[number]), f"{name}.{namespace}.svc.{CLUSTER_ZONE}"
         return any(resolve(*asked, kind) for kind in ("A", "AAAA"))
 
-    view = mesh.viewpoint()
     topology = frozenset(number for number, each in members.items() if each.settings.service_topology)
-    return Judge(view.snapshot, view.names, mesh.mode == "strict", topology, lack, synced)
+    return Judge(view.snapshot, view.names, view.strict, topology, lack, synced)
 
 
 def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -137,12 +138,12 @@ def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def member_findings(mesh: Mesh, member: Member) -> tuple[Finding, ...]:
+def member_findings(view: Viewpoint, name: str) -> tuple[Finding, ...]:
     """What is to be said about a member and its objects, the worst first."""
-    return ordered(_about_member(mesh, member))
+    return ordered(_about_member(view, view.members[name]))
 
 
-def _about_member(mesh: Mesh, member: Member) -> Iterator[Finding]:
+def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     store = member._store
     for found in store.findings.values():
         yield from found
@@ -154,18 +155,18 @@ def _about_member(mesh: Mesh, member: Member) -> Iterator[Finding]:
     for kinds in store.unknown.values():
         yield from unknown_kind_findings(kinds.values())
     if member.failed:
-        yield from _failed(mesh, member)
-    if mesh.topology.tenant(member.name):
-        yield from _reachable(mesh, member)
+        yield from _failed(view, member)
+    if view.topology.tenant(member.name):
+        yield from _reachable(view, member)
 
 
-def _failed(mesh: Mesh, member: Member) -> Iterator[Finding]:
+def _failed(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     keepers = [
         other.name
-        for other in mesh.members.values()
+        for other in view.members.values()
         if not other.failed
         and other.settings.cache_ttl == 0
-        and mesh.topology.linked(member.name, other.name)
+        and view.topology.linked(member.name, other.name)
     ]
     if keepers:
         yield finding(
@@ -177,8 +178,8 @@ def _failed(mesh: Mesh, member: Member) -> Iterator[Finding]:
         )
 
 
-def _reachable(mesh: Mesh, member: Member) -> Iterator[Finding]:
-    others = [name for name in mesh.members if name != member.name and mesh.topology.tenant(name)]
+def _reachable(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
+    others = [name for name in view.members if name != member.name and view.topology.tenant(name)]
     if not others or member.settings.policy_enforcement == "always":
         return
     if not any(judges_ingress(policy) for policy in member._store.policies.values()):
@@ -213,55 +214,51 @@ def judges_ingress(policy: PolicyObject) -> bool:
     return False
 
 
-def _about_mesh(mesh: Mesh) -> Iterator[Finding]:
-    for name in mesh.topology.named:
-        if name not in mesh.members:
+def _about_mesh(view: Viewpoint) -> Iterator[Finding]:
+    for name in view.topology.named:
+        if name not in view.members:
             yield finding(
                 "topology-unknown-member",
-                f"Topology {mesh.topology.kind}",
+                f"Topology {view.topology.kind}",
                 f"it names {name!r}, which is no member",
             )
-    yield from _overlaps(mesh)
-    for namespace, name in sorted(mesh._exporters):
-        exporters = mesh._exporters[namespace, name]
+    yield from _overlaps(view)
+    for namespace, name in sorted(view.exporters):
+        exporters = view.exporters[namespace, name]
         valid = [
             each
             for each in sorted(exporters)
-            if namespace_global(mesh.members[each], namespace)
-            and mesh.members[each]._store.service(namespace, name) is not None
+            if namespace_global(view.members[each], namespace)
+            and view.members[each]._store.service(namespace, name) is not None
         ]
         lacking = [
             member.name
-            for member in mesh.members.values()
+            for member in view.members.values()
             if not member._store.has_namespace(namespace)
-            and any(mesh._hears(member.name, exporter) for exporter in valid)
+            and any(view.hears(member.name, exporter) for exporter in valid)
         ]
         said = unimported(namespace, name, valid, lacking)
         if said is not None:
             yield said
 
 
-def _overlaps(mesh: Mesh) -> Iterator[Finding]:
+def _overlaps(view: Viewpoint) -> Iterator[Finding]:
     """
     Ranges of pods, nodes and services that share addresses. Pod ranges that members declare never do;
     service ranges of two members may, since each is used at home only.
     """
     found: list[tuple[str, int, int, str, str, str]] = []  # family, first, end, member, what, text
-    for member in mesh.members.values():
-        nodes = [cidr for node in member._store.nodes.values() for cidr in node.pod_cidrs]
-        for what, cidrs in (
-            ("pod", member.ranges.pod_cidrs),
-            ("node", member.ranges.node_cidrs),
-            ("service", member.ranges.service_cidrs),
-            ("node's pod", tuple(dict.fromkeys(nodes))),
-        ):
-            for cidr in cidrs:
-                try:
-                    (network,) = parse_networks(member.name, [cidr])
-                except ValueError:
-                    continue  # a Node's own range that can't be read holds no address
-                found.append((network.family, network.first, network.end, member.name, what, network.text))
+    for member in view.members.values():
+        own = [(what, each) for what in WHATS for each in parse_networks(member.name, member.ranges.of(what))]
+        for what, network in (*own, *(("node's pod", each) for each in used_by_nodes(member))):
+            found.append((network.family, network.first, network.end, member.name, what, network.text))
     found.sort()
+    chosen = {
+        (member.name, what)
+        for member in view.members.values()
+        for what in WHATS
+        if not member.declared.of(what)
+    }
     open_ranges: list[tuple[str, int, int, str, str, str]] = []
     for each in found:
         open_ranges = [other for other in open_ranges if other[0] == each[0] and other[2] > each[1]]
@@ -270,7 +267,13 @@ def _overlaps(mesh: Mesh) -> Iterator[Finding]:
                 yield finding(
                     "range-overlap",
                     f"Cluster {each[3]}",
-                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}",
+                    f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}"
+                    + "".join(
+                        f"; that of {name} is a default, for which there is no room elsewhere: let {name} "
+                        f"join with {what}_cidrs of its own"
+                        for name, what in dict.fromkeys((each[3:5], other[3:5]))
+                        if (name, what) in chosen
+                    ),
                 )
         open_ranges.append(each)
 

@@ -62,7 +62,7 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
         case ServiceExport():
             _service_export(change, member, said, present=new is not None)
         case PolicyObject():
-            change.journal.keep(member._store.policies, said.key, said, present=new is not None)
+            change.store(member).policies.keep(said.key, said, present=new is not None)
         case UnknownKind():
             _unknown(change, member, said, present=new is not None)
         case CiliumConfig() | ClusterMeshSecret():
@@ -70,74 +70,76 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
 
 
 def _namespace(change: Change, member: Member, namespace: Namespace, *, present: bool) -> None:
-    store = member._store
-    change.journal.keep(store.namespaces, namespace.name, namespace, present=present)
-    for name in list(store.services.get(namespace.name, ())):
+    store = change.store(member)
+    store.namespaces.keep(namespace.name, namespace, present=present)
+    for name in list(store.services.group(namespace.name)):
         send_service(change, member, namespace.name, name)
     change.touch(member).namespaces.add(namespace.name)
 
 
 def _node(change: Change, member: Member, old: Node | None, new: Node | None) -> None:
-    store = member._store
+    store = change.store(member)
     if old is not None:
         change.allocations.withdraw(member.name, "node", declared_node_addresses(old))
     if new is None:
         assert old is not None
-        change.journal.drop(store.nodes, old.name)
+        store.nodes.pop(old.name)
         change.core.remove_node(member.cluster_id, old.name)
         change.allocations.release(member.name, "node", [old.name])
     else:
-        change.journal.put(store.nodes, new.name, new)
+        store.nodes[new.name] = new
         change.core.set_node(member.cluster_id, new.name, new.labels.get(ZONE, ""))
         declare(change, member, "node", declared_node_addresses(new))
         if declared_node_addresses(new):
             change.allocations.release(member.name, "node", [new.name])
+    if (() if old is None else old.pod_cidrs) != (() if new is None else new.pod_cidrs):
+        change.nodes_moved = True
     change.touch(member).nodes = True
 
 
 def _pod(change: Change, member: Member, old: Pod | None, new: Pod | None) -> None:
-    store, dirty = member._store, change.touch(member)
+    store, dirty = change.store(member), change.touch(member)
     if old is not None:
         change.allocations.withdraw(member.name, "pod", own_addresses(old))
         dirty.declared_pods.append(old)
     if new is None:
         assert old is not None
-        change.journal.drop_in(store.declared_pods, old.namespace, old.name)
+        store.declared_pods.pop(old.namespace, old.name)
     else:
-        change.journal.put_in(store.declared_pods, new.namespace, new.name, new)
+        store.declared_pods.put(new.namespace, new.name, new)
         declare(change, member, "pod", own_addresses(new))
         dirty.declared_pods.append(new)
 
 
 def _workload(change: Change, member: Member, said: Workload, new: Workload | None) -> None:
-    store, dirty = member._store, change.touch(member)
+    store, dirty = change.store(member), change.touch(member)
     name = f"{said.kind}/{said.name}"
     if new is None:
-        change.journal.drop_in(store.workloads, said.namespace, name)
+        store.workloads.pop(said.namespace, name)
     else:
-        change.journal.put_in(store.workloads, said.namespace, name, new)
+        store.workloads.put(said.namespace, name, new)
     dirty.workloads.add(said.key)
     if said.kind == "ReplicaSet":
         dirty.workloads.update(
-            each.key for each in store.workloads.get(said.namespace, {}).values() if each.kind == "Deployment"
+            each.key for each in store.workloads.group(said.namespace).values() if each.kind == "Deployment"
         )
 
 
 def set_service(change: Change, member: Member, old: Service | None, new: Service | None) -> None:
     """A Service, declared or derived of an import, comes, changes or goes."""
-    store = member._store
+    store = change.store(member)
     if old is not None:
         change.allocations.withdraw(member.name, "service", declared_cluster_ips(old))
     said = new if new is not None else old
     assert said is not None
     if new is None:
-        change.journal.drop_in(store.services, said.namespace, said.name)
-        change.journal.drop_in(store.in_force, said.namespace, said.name)
+        store.services.pop(said.namespace, said.name)
+        store.in_force.pop(said.namespace, said.name)
         change.allocations.release(member.name, "service", [key_of(said)])
         change.trouble(member, ("address", said.key), None)
         change.core.remove_service(member.cluster_id, said.namespace, said.name)
     else:
-        change.journal.put_in(store.services, new.namespace, new.name, new)
+        store.services.put(new.namespace, new.name, new)
         declare(change, member, "service", declared_cluster_ips(new))
         send_service(change, member, new.namespace, new.name)
     dirty = change.touch(member)
@@ -147,7 +149,7 @@ def set_service(change: Change, member: Member, old: Service | None, new: Servic
 
 def set_slice(change: Change, member: Member, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
     """A slice, declared or mirrored for an import, comes, changes or goes."""
-    store = member._store
+    store = change.store(member)
     for name in {(each.namespace, each.service) for each in (old, new) if each is not None}:
         # Before the first declared one arrives, what it replaces goes; after the last, it comes back.
         if new is not None and name in store.derived:
@@ -156,40 +158,40 @@ def set_slice(change: Change, member: Member, old: EndpointSlice | None, new: En
         change.touch(member).exported.add(name)
     if old is not None:
         name = (old.namespace, old.service)
-        change.journal.drop_in(store.slices, name, old.name)
+        store.slices.pop(name, old.name)
         gone = new is None or new.service != old.service or slice_arguments(new) is None
         if gone and old.service and not store.drained:
             change.core.remove_slice(member.cluster_id, *name, old.name)
     if new is not None:
-        change.journal.put_in(store.slices, (new.namespace, new.service), new.name, new)
+        store.slices.put((new.namespace, new.service), new.name, new)
         send_slice(change, member, new)
 
 
 def _endpoints(change: Change, member: Member, said: Endpoints, *, present: bool) -> None:
     name = (said.namespace, said.name)
-    change.journal.keep(member._store.endpoints, name, said, present=present)
+    change.store(member).endpoints.keep(name, said, present=present)
     change.touch(member).slices.add(name)
 
 
 def _service_export(change: Change, member: Member, said: ServiceExport, *, present: bool) -> None:
     name = (said.namespace, said.name)
-    change.journal.keep(member._store.exports, name, said, present=present)
+    change.store(member).exports.keep(name, said, present=present)
     export(change, member, name, present=present)
 
 
 def export(change: Change, member: Member, name: Name, *, present: bool) -> None:
     known = change.exporters.get(name, frozenset())
     left = known | {member.name} if present else known - {member.name}
-    change.journal.keep(change.exporters, name, left, present=bool(left))
+    change.exporters.keep(name, left, present=bool(left))
     change.touch(member).exported.add(name)
 
 
 def _unknown(change: Change, member: Member, said: UnknownKind, *, present: bool) -> None:
     kind, name = f"{said.kind} {said.api_version}", f"{said.namespace}/{said.name}"
     if present:
-        change.journal.put_in(member._store.unknown, kind, name, said)
+        change.store(member).unknown.put(kind, name, said)
     else:
-        change.journal.drop_in(member._store.unknown, kind, name)
+        change.store(member).unknown.pop(kind, name)
 
 
 def _as(kind: type[R], resource: Resource | None) -> R | None:

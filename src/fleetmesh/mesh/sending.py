@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 def send_service(change: Change, member: Member, namespace: str, name: str) -> None:
     """Give a Service what it lacks, and tell the core of it."""
-    store = member._store
+    store = change.store(member)
     service = store.services[namespace][name]
-    families = families_of(member, member.ranges.service_cidrs)
+    families = families_of(member, store.ranges.service_cidrs)
     if not missing_families(service, families):
         change.allocations.release(member.name, "service", [key_of(service)])
     try:
@@ -37,7 +37,7 @@ def send_service(change: Change, member: Member, namespace: str, name: str) -> N
         said = finding("range-exhausted", service.subject, str(error), where=service.origin)
         change.trouble(member, ("address", service.key), said)
     if store.service(namespace, name) != given:
-        change.journal.put_in(store.in_force, namespace, name, given)
+        store.in_force.put(namespace, name, given)
     spec = compile_service(
         given,
         namespace_global=namespace_global(member, namespace),
@@ -55,9 +55,9 @@ def send_slice(change: Change, member: Member, piece: EndpointSlice) -> None:
 
 def set_derived(change: Change, member: Member, name: Name, wanted: Iterable[EndpointSlice]) -> bool:
     """Make the slices that a service's controllers write these; whether that changed anything."""
-    store = member._store
+    store = change.store(member)
     new = {piece.name: piece for piece in wanted}
-    old = store.derived.get(name, {})
+    old = store.derived.group(name)
     if new == old:
         return False
     for piece in sorted(old.keys() - new.keys()):
@@ -67,7 +67,7 @@ def set_derived(change: Change, member: Member, name: Name, wanted: Iterable[End
         if new[key] != old.get(key) and given is not None:
             endpoints, ports, weight = given
             change.core.set_slice(member.cluster_id, *name, key, endpoints, ports, weight)
-    change.journal.keep(store.derived, name, new, present=bool(new))
+    store.derived.fill(name, new)
     return True
 
 

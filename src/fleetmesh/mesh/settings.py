@@ -4,15 +4,19 @@ What a cluster's Cilium is configured with, as far as an answer of fleetmesh han
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import attrs
 
+from fleetmesh.maglev import DEFAULT_SEED, DEFAULT_SIZE, SIZES
+
 Enforcement = Literal["default", "always", "never"]
 Localhost = Literal["always", "policy"]
 CidrMatch = Literal["nodes", "pods"]
 
+_SEED_BYTES = 12
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "policy_enforcement": get_args(Enforcement),
     "allow_localhost": get_args(Localhost),
@@ -35,7 +39,21 @@ def _checked(value: object, name: str) -> object:
         raise ValueError(f"{name} is {value!r}; expected {expected}")
     elif isinstance(value, int) and value < 0:
         raise ValueError(f"{name} is {value!r}; expected 0 or more")
+    elif name == "maglev_table_size" and value not in SIZES:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, SIZES))}")
+    elif name == "maglev_hash_seed":
+        _check_seed(str(value))
     return value
+
+
+def _check_seed(value: str) -> None:
+    """As Cilium, which wants standard base64 with padding."""
+    try:
+        seed = b64decode(value, validate=True)
+    except ValueError:
+        seed = b""
+    if len(seed) != _SEED_BYTES:
+        raise ValueError(f"maglev_hash_seed is {value!r}; expected the base64 of {_SEED_BYTES} bytes")
 
 
 def _check(_settings: object, field: attrs.Attribute[Any], value: object) -> None:
@@ -67,7 +85,7 @@ class ClusterSettings:
         cache_ttl: Seconds after which a lost cluster's services are withdrawn; 0: they are kept for ever.
         enable_endpoint_sync: Whether EndpointSlices of other clusters are written into this one, so that
             its DNS knows their headless endpoints.
-        maglev_table_size: Slots of a Maglev table.
+        maglev_table_size: Entries of a Maglev table, one of `fm.maglev.SIZES`.
         maglev_hash_seed: 12 bytes in base64.
 
     Raises:
@@ -85,8 +103,8 @@ class ClusterSettings:
     service_topology: bool = _setting(False)
     cache_ttl: int = _setting(0)
     enable_endpoint_sync: bool = _setting(False)
-    maglev_table_size: int = _setting(16381)
-    maglev_hash_seed: str = _setting("JLfvgnHc2kaSUFaI")
+    maglev_table_size: int = _setting(DEFAULT_SIZE)
+    maglev_hash_seed: str = _setting(DEFAULT_SEED)
 
     @classmethod
     def aks(cls, **changed: Any) -> ClusterSettings:

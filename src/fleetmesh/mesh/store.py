@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from fleetmesh.findings import Finding
+from fleetmesh.identity import Ranges
+from fleetmesh.identity.cow import CowGroups, CowMap
 from fleetmesh.resources.model import (
     Endpoints,
     EndpointSlice,
@@ -45,7 +47,8 @@ def key_in_store(resource: Resource) -> Key:
 @attrs.define
 class Store:
     """
-    The facts of one member. Plain dictionaries; a fork shares the whole until one side writes.
+    The facts of one member, in one state: a transaction writes to a copy of its own, which costs what it
+    writes, and whoever has the state before keeps it.
 
     Attributes:
         resources: Everything applied, in order of its last change.
@@ -62,70 +65,59 @@ class Store:
         imports: What the member makes of the MCS-API exports of a name.
         trouble: What working something out had to say, by what was worked out and the object.
         set_aside: Rows that were loaded in bulk, kept while the member is drained.
-        flags: `drained` and `failed`.
+        ranges: The ranges in force.
+        drained: Whether its endpoints have been taken away.
+        failed: Whether it is cut off.
     """
 
-    resources: dict[Key, Resource] = attrs.field(factory=dict)
-    sources: dict[str, dict[Key, None]] = attrs.field(factory=dict)
-    source_of: dict[Key, str] = attrs.field(factory=dict)
-    findings: dict[Key, tuple[Finding, ...]] = attrs.field(factory=dict)
-    source_findings: dict[str, tuple[Finding, ...]] = attrs.field(factory=dict)
-    namespaces: dict[str, Namespace] = attrs.field(factory=dict)
-    used_namespaces: dict[str, int] = attrs.field(factory=dict)
-    nodes: dict[str, Node] = attrs.field(factory=dict)
-    services: dict[str, dict[str, Service]] = attrs.field(factory=dict)
-    in_force: dict[str, dict[str, Service]] = attrs.field(factory=dict)
-    slices: dict[Name, dict[str, EndpointSlice]] = attrs.field(factory=dict)
-    endpoints: dict[Name, Endpoints] = attrs.field(factory=dict)
-    derived: dict[Name, dict[str, EndpointSlice]] = attrs.field(factory=dict)
-    workloads: dict[str, dict[str, Workload]] = attrs.field(factory=dict)
-    declared_pods: dict[str, dict[str, Pod]] = attrs.field(factory=dict)
-    pods: dict[str, dict[str, Pod]] = attrs.field(factory=dict)
-    expanded: dict[Key, tuple[str, ...]] = attrs.field(factory=dict)
-    exports: dict[Name, ServiceExport] = attrs.field(factory=dict)
-    imports: dict[Name, ImportPlan] = attrs.field(factory=dict)
-    policies: dict[Key, PolicyObject] = attrs.field(factory=dict)
-    unknown: dict[str, dict[str, UnknownKind]] = attrs.field(factory=dict)
-    trouble: dict[tuple[str, Key], Finding] = attrs.field(factory=dict)
-    set_aside: dict[Name, Rows] = attrs.field(factory=dict)
-    flags: dict[str, bool] = attrs.field(factory=dict)
-
-    @property
-    def drained(self) -> bool:
-        """Whether its endpoints have been taken away."""
-        return self.flags.get("drained", False)
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is cut off."""
-        return self.flags.get("failed", False)
+    resources: CowMap[Key, Resource] = attrs.field(factory=CowMap)
+    sources: CowGroups[str, Key, None] = attrs.field(factory=CowGroups)
+    source_of: CowMap[Key, str] = attrs.field(factory=CowMap)
+    findings: CowMap[Key, tuple[Finding, ...]] = attrs.field(factory=CowMap)
+    source_findings: CowMap[str, tuple[Finding, ...]] = attrs.field(factory=CowMap)
+    namespaces: CowMap[str, Namespace] = attrs.field(factory=CowMap)
+    used_namespaces: CowMap[str, int] = attrs.field(factory=CowMap)
+    nodes: CowMap[str, Node] = attrs.field(factory=CowMap)
+    services: CowGroups[str, str, Service] = attrs.field(factory=CowGroups)
+    in_force: CowGroups[str, str, Service] = attrs.field(factory=CowGroups)
+    slices: CowGroups[Name, str, EndpointSlice] = attrs.field(factory=CowGroups)
+    endpoints: CowMap[Name, Endpoints] = attrs.field(factory=CowMap)
+    derived: CowGroups[Name, str, EndpointSlice] = attrs.field(factory=CowGroups)
+    workloads: CowGroups[str, str, Workload] = attrs.field(factory=CowGroups)
+    declared_pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
+    pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
+    expanded: CowMap[Key, tuple[str, ...]] = attrs.field(factory=CowMap)
+    exports: CowMap[Name, ServiceExport] = attrs.field(factory=CowMap)
+    imports: CowMap[Name, ImportPlan] = attrs.field(factory=CowMap)
+    policies: CowMap[Key, PolicyObject] = attrs.field(factory=CowMap)
+    unknown: CowGroups[str, str, UnknownKind] = attrs.field(factory=CowGroups)
+    trouble: CowMap[tuple[str, Key], Finding] = attrs.field(factory=CowMap)
+    set_aside: CowMap[Name, Rows] = attrs.field(factory=CowMap)
+    ranges: Ranges = attrs.field(factory=Ranges)
+    drained: bool = False
+    failed: bool = False
 
     def copy(self) -> Store:
-        """The same facts, to be changed separately. Costs what the member holds."""
-        values: dict[str, object] = {}
-        for field in attrs.fields(Store):
-            value = getattr(self, field.name)
-            if not isinstance(value, dict):
-                values[field.name] = value
-            elif field.name in _NESTED:
-                values[field.name] = {key: dict(inner) for key, inner in value.items()}
-            else:
-                values[field.name] = dict(value)
-        return Store(**values)  # type: ignore[arg-type]
+        """The same facts, to be changed separately; costs nothing that grows with them."""
+        other = Store.__new__(Store)
+        for name in _MAPS:
+            setattr(other, name, getattr(self, name).copy())
+        other.ranges, other.drained, other.failed = self.ranges, self.drained, self.failed
+        return other
 
     def service(self, namespace: str, name: str) -> Service | None:
         """The Service in force."""
-        return self.in_force.get(namespace, {}).get(name)
+        return self.in_force.group(namespace).get(name)
 
     def own_slices(self, name: Name) -> list[EndpointSlice]:
         """The slices of a service, those of its own controllers too, in order of their last change."""
-        return [*self.derived.get(name, {}).values(), *self.slices.get(name, {}).values()]
+        return [*self.derived.group(name).values(), *self.slices.group(name).values()]
 
     def has_namespace(self, namespace: str) -> bool:
         """Whether it is declared or something is in it."""
         return namespace in self.namespaces or namespace in self.used_namespaces
 
 
-_NESTED = frozenset(
-    {"sources", "services", "in_force", "slices", "derived", "workloads", "declared_pods", "pods", "unknown"}
+_MAPS = tuple(
+    field.name for field in attrs.fields(Store) if field.name not in ("ranges", "drained", "failed")
 )

@@ -6,12 +6,14 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
+import attrs
 import msgspec
 
 from fleetmesh.resources import checks, wire
 from fleetmesh.resources.documents import Path
+from fleetmesh.resources.fields import UnknownField, unknown_fields
 from fleetmesh.resources.kinds import CILIUM_CONFIG, KINDS, Kind, is_foreign
 from fleetmesh.resources.mistakes import Mistake, convert, describe
 from fleetmesh.resources.model import ClusterMeshSecret, Origin, PolicyObject, Resource, UnknownKind
@@ -20,9 +22,13 @@ _SYSTEM = "kube-system"
 _MOST_LISTS = 8  # levels of lists inside lists
 
 
-def decode(value: object, origin_of: Callable[[Path], Origin]) -> Iterator[Resource | Mistake]:
+Told: TypeAlias = Resource | Mistake | UnknownField
+
+
+def decode(value: object, origin_of: Callable[[Path], Origin]) -> Iterator[Told]:
     """
     The resources of a document: one, or the items of a `List`, of which each is good or bad for itself.
+    An object's unknown fields follow it.
 
     Args:
         value: What a reader of YAML or JSON gave; it is not used afterwards.
@@ -33,7 +39,7 @@ def decode(value: object, origin_of: Callable[[Path], Origin]) -> Iterator[Resou
 
 def _decode(
     value: object, path: Path, implied: dict[str, str], origin_of: Callable[[Path], Origin]
-) -> Iterator[Resource | Mistake]:
+) -> Iterator[Told]:
     if not isinstance(value, dict):
         # Not what a string says: nobody knows what it would have been part of.
         got = "a string" if isinstance(value, str) else describe(value)
@@ -54,16 +60,24 @@ def _decode(
     if named["kind"].endswith("List") and ("items" in value or named["kind"] == "List"):
         yield from _items(value, path, named, origin_of)
         return
-    result = _object(value, named["apiVersion"], named["kind"], origin_of(path))
+    origin = origin_of(path)
+    result = _object(value, named["apiVersion"], named["kind"], origin)
     if isinstance(result, Resource):
         yield result
     else:
         yield from (Mistake(path + each.path, each.message) for each in result)
+    known = KINDS.get(named["kind"])
+    if known is not None and named["apiVersion"] in known.versions:
+        subject = (
+            result if isinstance(result, Resource) else _unknown(value, "", known.name, origin)
+        ).subject
+        for each in unknown_fields(value, known.fields, subject):
+            yield attrs.evolve(each, path=path + each.path)
 
 
 def _items(
     value: dict[str, Any], path: Path, named: dict[str, str], origin_of: Callable[[Path], Origin]
-) -> Iterator[Resource | Mistake]:
+) -> Iterator[Told]:
     items = value.get("items")
     if items is not None and not isinstance(items, list):
         yield Mistake((*path, "items"), f"expected a list, got {describe(items)}")

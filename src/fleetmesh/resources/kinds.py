@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from fleetmesh.resources import build, build_pods, wire
+from fleetmesh.resources import build, build_pods, fields, wire
 from fleetmesh.resources.model import Resource
 
 
@@ -22,6 +22,7 @@ class Kind:
         versions: The apiVersions whose schema is the one that `wire` has.
         wire: The class of the object on the wire.
         build: Makes the resource of it; `None` for a policy, which is kept as it is.
+        fields: All fields that Kubernetes knows, as far as one that it doesn't would matter.
         namespaced: Whether its objects are in a namespace.
         short_name: Whether its names are DNS labels (of at most 63 characters) and not subdomains.
     """
@@ -30,6 +31,7 @@ class Kind:
     versions: tuple[str, ...]
     wire: type[wire.Object]
     build: Callable[[dict[str, Any], Any, Any], Resource] | None
+    fields: fields.Fields = fields.ANY
     namespaced: bool = True
     short_name: bool = False
 
@@ -41,26 +43,51 @@ _API = "policy.networking.k8s.io"
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("Namespace", ("v1",), wire.Object, build.namespace, namespaced=False, short_name=True),
-        Kind("Node", ("v1",), wire.Node, build.node, namespaced=False),
-        Kind("Pod", ("v1",), wire.Pod, build_pods.pod),
-        Kind("Deployment", ("apps/v1", *_OLD_APPS), wire.Workload, build_pods.workload),
-        Kind("StatefulSet", ("apps/v1", "apps/v1beta2", "apps/v1beta1"), wire.Workload, build_pods.workload),
         Kind(
-            "DaemonSet", ("apps/v1", "apps/v1beta2", "extensions/v1beta1"), wire.Workload, build_pods.workload
+            "Namespace",
+            ("v1",),
+            wire.Object,
+            build.namespace,
+            fields.NAMESPACE,
+            namespaced=False,
+            short_name=True,
+        ),
+        Kind("Node", ("v1",), wire.Node, build.node, fields.NODE, namespaced=False),
+        Kind("Pod", ("v1",), wire.Pod, build_pods.pod, fields.POD),
+        Kind("Deployment", ("apps/v1", *_OLD_APPS), wire.Workload, build_pods.workload, fields.WORKLOAD),
+        Kind(
+            "StatefulSet",
+            ("apps/v1", "apps/v1beta2", "apps/v1beta1"),
+            wire.Workload,
+            build_pods.workload,
+            fields.WORKLOAD,
+        ),
+        Kind(
+            "DaemonSet",
+            ("apps/v1", "apps/v1beta2", "extensions/v1beta1"),
+            wire.Workload,
+            build_pods.workload,
+            fields.WORKLOAD,
         ),
         Kind(
             "ReplicaSet",
             ("apps/v1", "apps/v1beta2", "extensions/v1beta1"),
             wire.Workload,
             build_pods.workload,
+            fields.WORKLOAD,
         ),
-        Kind("Job", ("batch/v1",), wire.Job, build_pods.job),
-        Kind("Service", ("v1",), wire.Service, build.service, short_name=True),
-        Kind("EndpointSlice", ("discovery.k8s.io/v1",), wire.EndpointSlice, build.endpoint_slice),
-        Kind("Endpoints", ("v1",), wire.Endpoints, build.endpoints),
-        Kind("ServiceExport", _MCS, wire.ServiceExport, build.service_export),
-        Kind("ServiceImport", _MCS, wire.ServiceImport, build.service_import),
+        Kind("Job", ("batch/v1",), wire.Job, build_pods.job, fields.JOB),
+        Kind("Service", ("v1",), wire.Service, build.service, fields.SERVICE, short_name=True),
+        Kind(
+            "EndpointSlice",
+            ("discovery.k8s.io/v1",),
+            wire.EndpointSlice,
+            build.endpoint_slice,
+            fields.ENDPOINT_SLICE,
+        ),
+        Kind("Endpoints", ("v1",), wire.Endpoints, build.endpoints, fields.ENDPOINTS),
+        Kind("ServiceExport", _MCS, wire.ServiceExport, build.service_export, fields.SERVICE_EXPORT),
+        Kind("ServiceImport", _MCS, wire.ServiceImport, build.service_import, fields.SERVICE_IMPORT),
         Kind("NetworkPolicy", ("networking.k8s.io/v1",), wire.Object, None),
         Kind("CiliumNetworkPolicy", ("cilium.io/v2",), wire.Object, None),
         Kind("CiliumClusterwideNetworkPolicy", ("cilium.io/v2",), wire.Object, None, namespaced=False),

@@ -12,6 +12,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.resources.decode import decode
 from fleetmesh.resources.documents import Document, Flaw, path_text
 from fleetmesh.resources.documents import Path as FieldPath
+from fleetmesh.resources.fields import UnknownField
 from fleetmesh.resources.files import is_path, read_source
 from fleetmesh.resources.json_documents import looks_like_json, read_json
 from fleetmesh.resources.model import Origin, Resource, UnknownKind
@@ -37,7 +38,7 @@ class Manifests:
             the later, in the place of the earlier.
         problems: What is wrong, in the order of the source. None of it is in `resources`.
         findings: What is worth telling although nothing is wrong with it: `duplicate-object`,
-            `duplicate-key`, `unknown-kind`.
+            `duplicate-key`, `unknown-field`, `unknown-kind`.
     """
 
     resources: tuple[Resource, ...] = ()
@@ -103,6 +104,10 @@ class _Reading:
         for each in decode(document.value, origin_of):
             if isinstance(each, Resource):
                 self.resource(each)
+            elif isinstance(each, UnknownField):
+                self.findings.append(
+                    _unknown_field(each, Origin(name, document.number, document.line_of(each.path)))
+                )
             else:
                 line = document.line_of(each.path) if each.path else document.line
                 field = path_text(each.path)
@@ -110,7 +115,7 @@ class _Reading:
         for line, key in document.repeated:
             place = Origin(name, document.number, line)
             self.findings.append(
-                finding("duplicate-key", str(place), f"a mapping has the key {key!r} twice", where=place)
+                finding("duplicate-key", name, f"a mapping has the key {key!r} twice", where=place)
             )
 
     def resource(self, resource: Resource) -> None:
@@ -151,6 +156,12 @@ def _documents(text: str) -> Iterator[Document | Flaw]:
         yield read
     else:
         yield from documents
+
+
+def _unknown_field(found: UnknownField, place: Origin) -> Finding:
+    hint = f"; did you mean {found.nearest!r}?" if found.nearest else ""
+    message = f"{path_text(found.path)} is no field that Kubernetes knows, and is ignored{hint}"
+    return finding("unknown-field", found.subject, message, where=place)
 
 
 def unknown_kind_findings(resources: Iterable[Resource]) -> tuple[Finding, ...]:

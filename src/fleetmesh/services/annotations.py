@@ -5,14 +5,23 @@ treatment of values that it doesn't know (pkg/annotation/clustermesh.go, pkg/ann
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, TypeVar
 
 import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.labels import Selector
 from fleetmesh.resources.model import EndpointSlice, Namespace, Service
+from fleetmesh.services.preference import (
+    CLUSTER_WEIGHTS,
+    MIN_LOCAL_BACKENDS,
+    PREFER_CLUSTERS,
+    Preference,
+    read_minimum,
+    read_order,
+    read_weights,
+)
 
 GLOBAL = "service.cilium.io/global"
 SHARED = "service.cilium.io/shared"
@@ -36,6 +45,7 @@ ALIASES: Mapping[str, tuple[str, str]] = {
 }
 
 Affinity = Literal["none", "local", "remote"]
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +65,9 @@ class ServiceAnnotations:
         node_selector: Which nodes have the service; `None` for all.
         same_zone: PreferClose, PreferSameZone, or topology-aware hints.
         same_node: PreferSameNode.
-        findings: `invalid-affinity` and `invalid-annotation`, one for each value that is not known.
+        preference: Of fleetmesh's own annotations, what is in force.
+        findings: `invalid-affinity` and `invalid-annotation`, one for each value that is not known, and
+            `preference-ignored`.
     """
 
     is_global: bool
@@ -68,6 +80,7 @@ class ServiceAnnotations:
     node_selector: Selector | None
     same_zone: bool
     same_node: bool
+    preference: Preference = Preference()
     findings: tuple[Finding, ...] = ()
 
     @classmethod
@@ -75,18 +88,21 @@ class ServiceAnnotations:
         """Read those of a Service."""
         findings: list[Finding] = []
         is_global = _is_true(_get(service, GLOBAL))
+        affinity = _affinity(service, findings) if is_global else "none"
+        headless = is_headless(service)
         nearness = _distribution(service)
         return cls(
             is_global=is_global,
             shared=is_global and _is_true(_get(service, SHARED), default=True),
-            affinity=_affinity(service, findings) if is_global else "none",
-            headless=is_headless(service),
+            affinity=affinity,
+            headless=headless,
             sync_endpoint_slices=_synced(service),
             exposed_type=_exposed_type(service, findings),
             node_value=service.annotations.get(EXPOSED_NODE),
             node_selector=_node_selector(service, findings),
             same_zone=nearness == "zone",
             same_node=nearness == "node",
+            preference=_preference(service, affinity, findings, is_global=is_global, headless=headless),
             findings=(*findings, *_unclear(service)),
         )
 
@@ -212,6 +228,46 @@ def _distribution(service: Service) -> str:
             return "node"
     value = service.annotations.get(TOPOLOGY_HINTS, service.annotations.get(TOPOLOGY_MODE, ""))
     return "" if value in ("", "disabled", "Disabled") else "zone"
+
+
+def _preference(
+    service: Service, affinity: Affinity, findings: list[Finding], *, is_global: bool, headless: bool
+) -> Preference:
+    order = _read(service, PREFER_CLUSTERS, read_order, 'clusters, such as "east, west"', findings)
+    weights = _read(service, CLUSTER_WEIGHTS, read_weights, 'parts, such as "east=80, west=20"', findings)
+    least = _read(service, MIN_LOCAL_BACKENDS, read_minimum, "a number of backends", findings)
+    useless = "it is headless" if headless else "" if is_global else "the Service is not global"
+    ignored = {
+        PREFER_CLUSTERS: useless if order else "",
+        CLUSTER_WEIGHTS: (useless or (order and f"{PREFER_CLUSTERS} is in force")) if weights else "",
+        MIN_LOCAL_BACKENDS: (useless or (affinity != "local" and f'{AFFINITY} is not "local"'))
+        if least
+        else "",
+    }
+    for name, reason in ignored.items():
+        if reason:
+            message = f"{name} has no effect: {reason}"
+            evidence = (f"{name}: {service.annotations[name]!r}",)
+            findings.append(finding("preference-ignored", service.subject, message, evidence, service.origin))
+    return Preference(
+        order if order and not ignored[PREFER_CLUSTERS] else (),
+        weights if weights and not ignored[CLUSTER_WEIGHTS] else (),
+        least if least and not ignored[MIN_LOCAL_BACKENDS] else 1,
+    )
+
+
+def _read(
+    service: Service, name: str, read: Callable[[str], T], expected: str, findings: list[Finding]
+) -> T | None:
+    """None where it is not there, or invalid."""
+    value = service.annotations.get(name)
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except ValueError as error:
+        findings.append(_invalid(service, name, value, f"{expected} ({error}); it has no effect"))
+        return None
 
 
 def _unclear(service: Service) -> Iterator[Finding]:

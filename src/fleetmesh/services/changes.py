@@ -5,10 +5,11 @@ memory by the mesh or written to live clusters by an adapter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
+from fleetmesh.errors import StaleChangeError
 from fleetmesh.resources.model import Resource
 
 
@@ -32,19 +33,35 @@ class ResourceChange:
             return f"{self.member}: delete {self.old.subject if self.old else 'nothing'}"
         if self.old is None:
             return f"{self.member}: create {self.new.subject}"
-        return f"{self.member}: {self.new.subject}: {'; '.join(self._differences(self.old, self.new))}"
+        return f"{self.member}: {self.new.subject}: {'; '.join(differences(self.old, self.new))}"
 
-    @staticmethod
-    def _differences(old: Resource, new: Resource) -> Iterator[str]:
-        for key in sorted({*old.annotations, *new.annotations}):
-            before, after = old.annotations.get(key), new.annotations.get(key)
+    def check(self, found: Resource | None) -> None:
+        """
+        Raises:
+            StaleChangeError: What is found in the member is not what the change was made from.
+        """
+        if found == self.old:
+            return
+        about = self.old if self.old is not None else self.new
+        assert about is not None
+        if found is None:
+            said: Iterable[str] = ["it is gone"]
+        else:
+            said = ["it is there already"] if self.old is None else differences(self.old, found)
+        raise StaleChangeError(self.member, about.subject, said)
+
+
+def differences(old: Resource, new: Resource) -> Iterator[str]:
+    """What differs between two objects of one kind: annotations, then the other fields."""
+    for key in sorted({*old.annotations, *new.annotations}):
+        before, after = old.annotations.get(key), new.annotations.get(key)
+        if before != after:
+            yield f"{key}: {before!r} -> {after!r}"
+    for field in attrs.fields(type(new)):
+        if field.eq and field.name != "annotations":
+            before, after = getattr(old, field.name, None), getattr(new, field.name)
             if before != after:
-                yield f"{key}: {before!r} -> {after!r}"
-        for field in attrs.fields(type(new)):
-            if field.eq and field.name != "annotations":
-                before, after = getattr(old, field.name, None), getattr(new, field.name)
-                if before != after:
-                    yield f"{field.name}: {before!r} -> {after!r}"
+                yield f"{field.name}: {before!r} -> {after!r}"
 
 
 @attrs.frozen

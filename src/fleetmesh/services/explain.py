@@ -4,7 +4,6 @@ Why a viewer uses what it uses: every candidate of a service, and the rule that 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from fleetmesh._core import ServiceSpec, Snapshot
 
 _IN = ("in-use", "selected")
+_LOCAL = 1
 
 
 @attrs.frozen
@@ -74,6 +74,7 @@ class Candidate:
     Attributes:
         port_names: Sorted; empty where the port has none.
         state: As the viewer sees it.
+        weight: As the viewer knows it, before the cluster's share is put on it.
         nodes: The viewer's nodes on which it is in use; empty where they don't differ.
         verdicts: One for each frontend of the viewer; a single one without a frontend if it has none.
     """
@@ -214,15 +215,15 @@ def explain(
         if viewer not in failed
     )
     context = {"viewer": names[viewer], "service": f"{namespace}/{name}", "namespace": namespace}
-    seen: Counter[tuple[object, ...]] = Counter()
-    rows: dict[tuple[object, ...], list[Verdict]] = {}
-    backends: dict[tuple[object, ...], tuple[Any, set[str]]] = {}
+    rows: dict[int, list[Verdict]] = {}
+    backends: dict[int, tuple[Any, set[str]]] = {}
     specs = {cluster: snapshot.spec(cluster, namespace, name) for cluster in names}
-    for index, backend, code, detail in snapshot.candidates(viewer, namespace, name, node):
-        # An address in two slices gives two rows that look alike: they are told apart by their turn.
-        turn = (index, *backend[:7])
-        key = (seen[turn], *backend[:7])
-        seen[turn] += 1
+    own = specs[viewer]
+    told = snapshot.candidates(viewer, namespace, name, node)
+    # Every frontend of the Service, also a refused one, has all candidates in the same order.
+    count = len(told) // (len(own.frontends) if own is not None and not own.headless and own.frontends else 1)
+    for position, (index, backend, code, detail) in enumerate(told):
+        key = position % count
         cut_off = viewer in failed or backend[0] in failed
         frontend = frontends[index] if index >= 0 and viewer not in failed else None
         backends.setdefault(key, (backend, set()))[1].update(backend[7])
@@ -232,7 +233,9 @@ def explain(
             rule = "cluster-failed"
             if key in rows:
                 continue
-        rows.setdefault(key, []).append(_verdict(frontend, rule, detail, backend, names, context))
+        verdict = _verdict(frontend, rule, detail, backend, names, context, own)
+        if verdict not in rows.setdefault(key, []):  # of several refused frontends one says it all
+            rows[key].append(verdict)
     candidates = tuple(
         Candidate(
             names[backend[0]],
@@ -264,25 +267,57 @@ def _verdict(
     backend: tuple[int, str, int, int, tuple[str, ...], int, int, tuple[str, ...]],
     names: Mapping[int, str],
     context: Mapping[str, str],
+    own: ServiceSpec | None,
 ) -> Verdict:
     rule = RULES["viewer-no-service" if code == "no-service" and frontend is None else code]
     facts = {
         **context,
         "cluster": names[backend[0]],
-        "detail": detail or "none",
+        "detail": _counted(code, detail) or "none",
         "state": STATES[backend[5]],
         "address": backend[1],
         "port_name": frontend.port_name if frontend else "",
         "frontend": str(frontend or ""),
     }
     sentence = rule.sentence.format_map(facts)
+    if code == "in-use" and own is not None:
+        sentence += _preference(own, names[backend[0]], context["viewer"])
     return Verdict(frontend, rule.code, code in _IN, code == "in-use", sentence, rule.fix.format_map(facts))
 
 
-def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[bool, int, int, int, int]:
-    """The viewer's own come first, then the others by cluster id; of each, in the order of addresses."""
-    address = ip_address(backend[1])
-    return (backend[0] != viewer, backend[0], address.version, int(address), backend[2])
+def _counted(code: str, detail: str) -> str:
+    """A detail in words, where the core tells of a number of healthy backends."""
+    if code not in ("preferred-cluster", "cluster-weights"):
+        return detail
+    *cluster, number = detail.split()
+    words = f"{number} healthy backend{'' if number == '1' else 's'}"
+    return f"{cluster[0]} has {words}" if cluster else words
+
+
+def _preference(own: ServiceSpec, cluster: str, viewer: str) -> str:
+    """What preference has to do with a backend that is in use."""
+    said = ""
+    if cluster != viewer and own.affinity == _LOCAL and own.min_local_backends > 1:
+        said += f", as fewer than {own.min_local_backends} of {viewer}'s own are healthy"
+    if cluster in own.prefer_clusters:
+        said += f"; {viewer} prefers {cluster}"
+    for name, weight in own.cluster_weights:
+        if name == cluster and weight:
+            said += (
+                f"; {viewer} gives {cluster} {weight} of {sum(each for _, each in own.cluster_weights)} parts"
+            )
+    return said
+
+
+def _place(viewer: int, backend: tuple[Any, ...]) -> tuple[Any, ...]:
+    """
+    The viewer's own come first, then the others by cluster id; of each, in the order of addresses.
+
+    What looks the same up to its state differs by its slice, and comes from the core in order of those.
+    """
+    cluster, text, port, protocol, port_names, state, *_ = backend
+    address = ip_address(text)
+    return (cluster != viewer, cluster, address.version, int(address), port, protocol, port_names, state)
 
 
 def _silence(

@@ -52,6 +52,9 @@ class CompiledService:
     exposed_on: tuple[str, ...] | None
     record_digest: int
     created: str
+    prefer_clusters: tuple[str, ...]
+    cluster_weights: tuple[tuple[str, int], ...]
+    min_local_backends: int
 
     def to_core(self) -> ServiceSpec:
         """The same as the core's own type."""
@@ -99,6 +102,9 @@ def compile_service(
         exposed_on=_exposed_on(said, nodes),
         record_digest=_digest(service, record),
         created=service.creation_timestamp,
+        prefer_clusters=said.preference.prefer_clusters,
+        cluster_weights=said.preference.cluster_weights,
+        min_local_backends=said.preference.min_local_backends,
     )
 
 

@@ -35,7 +35,8 @@ class Backend:
         cluster: The name of the cluster that it is in.
         port_names: The names of its port, sorted; empty where it has none.
         state: One of `STATES` (Cilium pkg/loadbalancer/loadbalancer.go).
-        weight: 0..65535; 100 where nothing else is said.
+        weight: 0..65535; 100 where nothing else is said. Under `fleetmesh.io/cluster-weights` those in use
+            of a frontend have weights by which each cluster gets its share.
         nodes: Which of the viewer's nodes have it in use; empty where they don't differ.
     """
 
@@ -267,7 +268,7 @@ class GlobalService:
         for member in self._members(clusters):
             old = self._source.declared_service(member, self.namespace, self.name)
             if old is None:
-                raise NotFoundError(f"Service in {member!r}", f"{self.namespace}/{self.name}", ())
+                raise NotFoundError("Service", f"{self.namespace}/{self.name}", (), place=member)
             new = attrs.evolve(old, annotations=MappingProxyType({**old.annotations, **needed(old)}))
             if new != old:
                 changes.append(ResourceChange(member, old, new))

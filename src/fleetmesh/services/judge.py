@@ -15,6 +15,7 @@ from fleetmesh.services.mismatches import (
     namespace_not_global,
     one_sided_global,
     port_name_unmatched,
+    preference_unknown_cluster,
     service_without_match,
     unnamed_remote_port,
     unresolvable_name,
@@ -46,6 +47,7 @@ RULES: tuple[Callable[[ServiceFacts], Iterable[Finding]], ...] = (
     unresolvable_name,
     one_sided_global,
     namespace_not_global,
+    preference_unknown_cluster,
 )
 """Each gives the findings of its kind about one service. A new rule is added here."""
 

@@ -26,6 +26,7 @@ from fleetmesh.resources.model import (
     Family,
     Service,
     ServiceExport,
+    ServiceImport,
     ServicePort,
 )
 from fleetmesh.services.annotations import GLOBAL
@@ -117,6 +118,20 @@ def invalid_export(
     else:
         return None
     return finding("invalid-export", export.subject, f"it is not exported: {why}; {fix}", where=export.origin)
+
+
+def declared_import(declared: ServiceImport) -> Finding:
+    """
+    What becomes of a ServiceImport of a manifest: Cilium overwrites it with what the exports come to, and
+    deletes it where there is none (serviceimport_controller.go, `Reconcile`).
+    """
+    return finding(
+        "import-declared",
+        declared.subject,
+        "it has no effect: imports are made of the ServiceExports that a cluster hears, which would "
+        "overwrite it, or remove it where there are none",
+        where=declared.origin,
+    )
 
 
 def plan_import(

@@ -8,8 +8,7 @@ pkg/loadbalancer/writer/writer.go (port names), operator/watchers/service_sync.g
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import attrs
 
@@ -17,9 +16,6 @@ from fleetmesh.findings import Finding
 from fleetmesh.services.lacking import Lack
 from fleetmesh.services.mcs import is_derived
 from fleetmesh.services.service_facts import SERVING, ServiceFacts
-
-Port = tuple[int, str]
-"""Protocol number and port name."""
 
 
 def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
@@ -30,6 +26,22 @@ def external_name_global(facts: ServiceFacts) -> Iterable[Finding]:
             "external-name-global",
             f"it is of type ExternalName and marked global in {facts.judge.listed(marked)}: no other cluster "
             "imports anything of it",
+        )
+
+
+def preference_unknown_cluster(facts: ServiceFacts) -> Iterable[Finding]:
+    """A cluster that is preferred and is no member of the mesh."""
+    members = set(facts.judge.names.values())
+    unknown: dict[str, list[int]] = {}
+    for cluster, spec in facts.specs.items():
+        for name in (*spec.prefer_clusters, *(name for name, _ in spec.cluster_weights)):
+            if name not in members:
+                unknown.setdefault(name, []).append(cluster)
+    for name, clusters in sorted(unknown.items()):
+        yield facts.report(
+            "preference-unknown-cluster",
+            f"{facts.judge.listed(clusters)} prefers cluster {name!r}, which is no member of the mesh: "
+            "that has no effect",
         )
 
 
@@ -45,7 +57,7 @@ def service_without_match(facts: ServiceFacts) -> Iterable[Finding]:
     empty = [
         cluster
         for cluster, spec in facts.specs.items()
-        if not spec.external_name and all(row.state not in SERVING for row in facts.rows.get(cluster, ()))
+        if not spec.external_name and all(kind.state not in SERVING for kind in facts.kinds.get(cluster, ()))
     ]
     lacking: dict[tuple[Lack, bool], list[int]] = {}
     for cluster in empty:
@@ -62,7 +74,7 @@ def service_without_match(facts: ServiceFacts) -> Iterable[Finding]:
         yield attrs.evolve(said, fix=lack.fix, severity="info" if served else said.severity)
     told = {cluster for clusters in lacking.values() for cluster in clusters}
     idle = [c for c in empty if c not in told and facts.specs[c].is_global and not facts.sources(c)]
-    if idle and not facts.rows:
+    if idle and not facts.kinds:
         yield facts.report(
             "service-without-match",
             f"it is global in {judge.listed(idle)}, and no cluster has an endpoint of it",
@@ -76,16 +88,16 @@ def port_name_unmatched(facts: ServiceFacts) -> Iterable[Finding]:
     Unnamed ports match every name and are `unnamed_remote_port`'s. An error in strict mode.
     """
     judge = facts.judge
-    for ports, viewers in _alike(facts).items():
+    for ports, viewers in facts.named_ports.items():
         for protocol, name in sorted(ports):
-            own = [c for c in viewers if c in facts.rows and not _offered_at_home(facts, c, protocol, name)]
+            own = [c for c in viewers if c in facts.kinds and not _offered_at_home(facts, c, protocol, name)]
             if own:
                 message = (
                     f"no endpoint in {judge.listed(own)} has a port named {name!r}, which the Service has"
                 )
                 yield judge.graded(facts.report("port-name-unmatched", message))
             others = _exporters_without(facts, protocol, name)
-            affected = [c for c in viewers if facts.sources(c) & others.keys()]
+            affected = [c for c in viewers if facts.sources(c) & others.keys()] if others else []
             if affected:
                 exporters = {e for c in affected for e in facts.sources(c) & others.keys()}
                 yield judge.graded(
@@ -108,13 +120,15 @@ def unnamed_remote_port(facts: ServiceFacts) -> Iterable[Finding]:
     In strict mode it does so for a Service of one port only, and the others are told of.
     """
     judge = facts.judge
-    unnamed = {e for e, offered in facts.exported.items() if frozenset({""}) in offered.values()}
+    if not facts.named_ports:
+        return
+    unnamed = {e for e, offers in facts.offers.items() if any(names == {""} for _, names in offers)}
     named = [
         viewer
-        for ports, viewers in _alike(facts).items()
+        for ports, viewers in facts.named_ports.items()
         if not judge.strict or len({name for _, name in ports}) > 1
         for viewer in viewers
-        if facts.sources(viewer) & unnamed
+        if unnamed and facts.sources(viewer) & unnamed
     ]
     if named:
         exporters = {e for viewer in named for e in facts.sources(viewer) & unnamed}
@@ -128,13 +142,13 @@ def unnamed_remote_port(facts: ServiceFacts) -> Iterable[Finding]:
 
 def unresolvable_name(facts: ServiceFacts) -> Iterable[Finding]:
     """A service that a member hears of but doesn't have: its name is unknown there."""
-    lacking = [c for c in facts.judge.names if c not in facts.specs and facts.heard[c]]
+    lacking = [c for c in facts.judge.names if c not in facts.specs and facts.heard(c)]
     if lacking and not is_derived(facts.name):
         yield facts.report(
             "unresolvable-name",
             f"{facts.name}.{facts.namespace}.svc.cluster.local doesn't resolve in "
             f"{facts.judge.listed(lacking)}: there is no Service of that name",
-            [f"exported by {facts.judge.listed(facts.exported)}"],
+            [f"exported by {facts.judge.listed(facts.exporters)}"],
         )
 
 
@@ -143,12 +157,12 @@ def one_sided_global(facts: ServiceFacts) -> Iterable[Finding]:
     apart = [
         c
         for c, spec in facts.specs.items()
-        if not spec.is_global and not spec.external_name and facts.heard[c]
+        if not spec.is_global and not spec.external_name and facts.heard(c)
     ]
     if apart:
         yield facts.report(
             "one-sided-global",
-            f"it is exported by {facts.judge.listed(facts.exported)} but not global in "
+            f"it is exported by {facts.judge.listed(facts.exporters)} but not global in "
             f"{facts.judge.listed(apart)}: these use only their own endpoints",
         )
 
@@ -168,26 +182,15 @@ def namespace_not_global(facts: ServiceFacts) -> Iterable[Finding]:
         )
 
 
-def _alike(facts: ServiceFacts) -> Mapping[frozenset[Port], list[int]]:
-    """The members that have frontends, by the named ports of these."""
-    alike: defaultdict[frozenset[Port], list[int]] = defaultdict(list)
-    for cluster, spec in facts.specs.items():
-        ports = frozenset((protocol, name) for _, _, _, _, protocol, name in spec.frontends if name)
-        if ports and not spec.headless:
-            alike[ports].append(cluster)
-    return alike
-
-
 def _offered_at_home(facts: ServiceFacts, cluster: int, protocol: int, name: str) -> bool:
-    rows = facts.rows[cluster]
-    return any(row.protocol == protocol and (not row.names or name in row.names) for row in rows)
+    kinds = facts.kinds[cluster]
+    return any(kind.protocol == protocol and (not kind.names or name in kind.names) for kind in kinds)
 
 
 def _exporters_without(facts: ServiceFacts, protocol: int, name: str) -> dict[int, frozenset[str]]:
     """The exporters that have named ports, but none of this name; with the names that they have."""
     found: dict[int, frozenset[str]] = {}
-    for cluster, offered in facts.exported.items():
-        usable = [names for (_, _, number), names in offered.items() if number == protocol]
-        if not any(name in names or names == {""} for names in usable):
-            found[cluster] = frozenset(one or "unnamed" for names in offered.values() for one in names)
+    for cluster, offers in facts.offers.items():
+        if not any(of == protocol and (name in names or names == {""}) for of, names in offers):
+            found[cluster] = frozenset(one or "unnamed" for _, names in offers for one in names)
     return found

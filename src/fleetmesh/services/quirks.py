@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.records import PROTOCOL_NAMES
-from fleetmesh.services.service_facts import SHOWN, Judge, ServiceFacts, Socket, bracketed, counted
+from fleetmesh.services.service_facts import SHOWN, Judge, Row, ServiceFacts, Socket, bracketed, counted
 from fleetmesh.services.words import FRONTEND_TYPES
 
 _CLUSTER_IP = 0
@@ -33,7 +33,7 @@ def duplicates(facts: ServiceFacts) -> Iterable[Finding]:
     for address, port, protocol, claimants in judge.snapshot.duplicates(facts.namespace, facts.name):
         claimed[tuple(claimants)].append(f"{bracketed(address)}:{port}/{PROTOCOL_NAMES[protocol]}")
     for clusters, sockets in claimed.items():
-        exporting = facts.exported.keys() & clusters
+        exporting = facts.exporters & set(clusters)
         if any(len(facts.sources(c) & exporting) > 1 for c in facts.importers if c not in clusters):
             owner = "the lowest cluster id" if judge.strict else "the last to write the service"
             yield facts.report(
@@ -57,14 +57,16 @@ def slice_overlap(facts: ServiceFacts) -> Iterable[Finding]:
     Q6 and Q7: an address in several slices of one cluster. Which slice's ports, zone and host name are
     exported is random in Cilium, and after a change of one slice it may lose the backend at home.
     """
-    for cluster, rows in facts.rows.items():
+    for cluster, kinds in facts.kinds.items():
+        several = len({kind.slice for kind in kinds}) > 1
+        if not several and cluster not in facts.portless:
+            continue
+        rows = facts.rows(cluster)
         slices: dict[str, set[str]] = {}
-        if len({row.slice for row in rows}) > 1:
-            for row in rows:
-                slices.setdefault(row.address, set()).add(row.slice)
-        for address, winner in _overruled(facts, cluster).items():
-            here = {row.slice for row in rows if row.address == address}
-            slices.setdefault(address, set()).update(here, {winner})
+        for row in rows:
+            slices.setdefault(row.address, set()).add(row.slice)
+        for address, winner in _overruled(facts, cluster, rows).items():
+            slices[address].add(winner)
         addresses = sorted(address for address, names in slices.items() if len(names) > 1)
         if addresses:
             yield facts.report(
@@ -81,7 +83,7 @@ def policy_local_remote(facts: ServiceFacts) -> Iterable[Finding]:
     kept: defaultdict[str, list[int]] = defaultdict(list)
     for viewer in facts.importers:
         spec = facts.specs[viewer]
-        if spec.headless or not facts.sources(viewer):
+        if spec.headless or not (spec.internal_local or spec.external_local) or not facts.sources(viewer):
             continue
         if spec.internal_local:
             kept["internalTrafficPolicy"].append(viewer)
@@ -103,7 +105,7 @@ def terminating_remote(facts: ServiceFacts) -> Iterable[Finding]:
     for state, what in kinds:
         exporters = [
             cluster
-            for cluster in facts.used_exporters
+            for cluster in facts.uneven_exporters
             if any(row.state == state and row.weight for row in facts.exported_rows(cluster))
         ]
         if exporters:
@@ -118,7 +120,7 @@ def weight_not_carried(facts: ServiceFacts) -> Iterable[Finding]:
     """A slice's weight isn't exported. Strict mode carries it."""
     if facts.judge.strict:
         return
-    for cluster in facts.used_exporters:
+    for cluster in facts.uneven_exporters:
         weights = sorted({row.weight for row in facts.exported_rows(cluster)} - {100})
         if weights:
             drained = ": weight 0 drains them at home only" if 0 in weights else ""
@@ -140,7 +142,7 @@ def zone_hints_defeated(facts: ServiceFacts) -> Iterable[Finding]:
     for viewer, spec in facts.specs.items():
         if spec.distribution != _SAME_ZONE or viewer not in facts.judge.service_topology or spec.headless:
             continue
-        foreign = facts.heard[viewer] & facts.unhinted
+        foreign = facts.heard(viewer) & facts.unhinted
         if foreign and viewer not in facts.unhinted:
             affected[foreign].append(viewer)
     for exporters, viewers in affected.items():
@@ -193,23 +195,22 @@ def _has(judge: Judge, cluster_id: int, namespace: str, name: str, claim: Socket
     return any((address, port, protocol) == claim for _, _, address, port, protocol, *_ in frontends)
 
 
-def _overruled(facts: ServiceFacts, cluster: int) -> dict[str, str]:
+def _overruled(facts: ServiceFacts, cluster: int, rows: Iterable[Row]) -> dict[str, str]:
     """
     Addresses that another slice of the cluster keeps out of its record, and that slice.
 
     It may have no ports, and then has no row at home; only who hears the cluster has a verdict that names it.
     """
-    offered = facts.exported.get(cluster)
-    if offered is None or all(
-        (row.address, row.port, row.protocol) in offered for row in facts.rows[cluster]
-    ):
+    if cluster not in facts.exporters:
         return {}
-    viewer = next((c for c in facts.judge.names if cluster in facts.heard[c]), None)
+    offered = facts.offered(cluster)
+    missing = {row.address for row in rows if (row.address, row.port, row.protocol) not in offered}
+    viewer = next((c for c in facts.judge.names if cluster in facts.heard(c)), None) if missing else None
     if viewer is None:
         return {}
     candidates = facts.judge.snapshot.candidates(viewer, facts.namespace, facts.name)
     return {
         address: winner
         for _, (owner, address, *_), rule, winner in candidates
-        if owner == cluster and rule == "slice-overlap"
+        if owner == cluster and address in missing and rule == "slice-overlap"
     }

@@ -136,10 +136,27 @@ _RULES = (
         "change the annotation in {viewer}; other clusters' are used when none of its own is active",
     ),
     Rule(
+        "min-local-backends",
+        '{viewer}\'s Service is annotated service.cilium.io/affinity: "local" and has {detail} healthy of '
+        "its own, enough by fleetmesh.io/min-local-backends",
+        "change either annotation in {viewer}; all clusters' are used when fewer of its own are healthy",
+    ),
+    Rule(
         "affinity-remote",
         '{viewer}\'s Service is annotated service.cilium.io/affinity: "remote" and has {detail} of other '
         "clusters to use",
         "change the annotation in {viewer}; its own are used when no other cluster has a healthy one",
+    ),
+    Rule(
+        "preferred-cluster",
+        "preferred cluster {detail}",
+        "change the annotation fleetmesh.io/prefer-clusters of Service {service} in {viewer}",
+    ),
+    Rule(
+        "cluster-weights",
+        "{viewer}'s fleetmesh.io/cluster-weights gives {cluster} no share, and the clusters that have one "
+        "have {detail}",
+        "give {cluster} a share in the annotation of Service {service} in {viewer}",
     ),
     Rule(
         "ipv6-disabled",

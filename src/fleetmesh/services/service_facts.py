@@ -5,13 +5,15 @@ One service in all members, read once from a snapshot for the rules that judge i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import attrs
 
 from fleetmesh.findings import Finding, finding
+from fleetmesh.services.annotations import DEFAULT_WEIGHT
 
 if TYPE_CHECKING:
     from fleetmesh._core import ServiceSpec, Snapshot
@@ -84,29 +86,51 @@ class Row(NamedTuple):
     hostname: str
 
 
+class Kind(NamedTuple):
+    """What rows that differ by nothing else have in common: few, however many endpoints there are."""
+
+    slice: str
+    protocol: int
+    names: tuple[str, ...]
+    state: int
+    weight: int
+
+
 Socket = tuple[str, int, int]
 """Address, port and protocol."""
+
+Port = tuple[int, str]
+"""Protocol number and port name."""
+
+Offer = tuple[int, frozenset[str]]
+"""The protocol of a port and the names that it has in a record."""
+
+CoreRow: TypeAlias = tuple[str, str, int, int, tuple[str, ...], int, int, str, str, str]
+CorePort: TypeAlias = tuple[str, int, int]
+CoreEntry: TypeAlias = tuple[str, str, str, tuple[str, ...], list[CorePort]]
+
+_KIND = itemgetter(0, 3, 4, 5, 6)  # of a CoreRow: the fields of its Kind
+_PORTS = itemgetter(4)  # of a CoreEntry
 
 
 @attrs.frozen(slots=False)
 class ServiceFacts:
     """
-    One service in all members.
+    One service in all members. What most services have no need of is worked out when it is asked for.
 
     Attributes:
         specs: By cluster id, of the members that have the Service.
-        rows: By cluster id, of the members that have endpoints of it.
-        exported: By cluster id, of the members that export endpoints: the port names of each socket.
-        unhinted: The exporters of which some address has no zone hints.
+        kinds: By cluster id, of the members that have endpoints of it: the kinds of their rows.
     """
 
     judge: Judge
     namespace: str
     name: str
     specs: Mapping[int, ServiceSpec]
-    rows: Mapping[int, tuple[Row, ...]]
-    exported: Mapping[int, Mapping[Socket, frozenset[str]]]
-    unhinted: frozenset[int]
+    kinds: Mapping[int, frozenset[Kind]]
+    _rows: Mapping[int, Sequence[CoreRow]]
+    _records: Mapping[int, Sequence[CoreEntry]]
+    _offered: dict[int, frozenset[Socket]] = attrs.field(factory=dict, init=False)
 
     @property
     def importers(self) -> tuple[int, ...]:
@@ -114,14 +138,76 @@ class ServiceFacts:
         return tuple(cluster for cluster, spec in self.specs.items() if spec.is_global)
 
     @cached_property
-    def heard(self) -> Mapping[int, frozenset[int]]:
-        """The exporters of endpoints that each member hears, whether it uses them or not."""
-        return {viewer: hears.intersection(self.exported) for viewer, hears in self.judge.hears.items()}
+    def exporters(self) -> frozenset[int]:
+        """The members that export endpoints."""
+        return frozenset(self._records)
+
+    @cached_property
+    def named_ports(self) -> Mapping[frozenset[Port], list[int]]:
+        """The members that have frontends with named ports, by these."""
+        alike: defaultdict[frozenset[Port], list[int]] = defaultdict(list)
+        for cluster, spec in self.specs.items():
+            ports = frozenset((protocol, name) for *_, protocol, name in spec.frontends if name)
+            if ports and not spec.headless:
+                alike[ports].append(cluster)
+        return alike
+
+    @cached_property
+    def _port_lists(self) -> Mapping[int, frozenset[tuple[CorePort, ...]]]:
+        """Of each exporter the ports of its addresses, which mostly have the same."""
+        return {
+            cluster: frozenset(map(tuple, map(_PORTS, record))) for cluster, record in self._records.items()
+        }
+
+    @cached_property
+    def offers(self) -> Mapping[int, frozenset[Offer]]:
+        """The ports of each exporter."""
+        return {
+            cluster: frozenset(offer for ports in lists for offer in _by_number(ports))
+            for cluster, lists in self._port_lists.items()
+        }
+
+    @cached_property
+    def unhinted(self) -> frozenset[int]:
+        """The exporters of which some address has no zone hints."""
+        return frozenset(
+            cluster
+            for cluster, record in self._records.items()
+            if any(not hints for _, _, _, hints, _ in record)
+        )
+
+    @cached_property
+    def portless(self) -> frozenset[int]:
+        """The exporters of which some address has no port."""
+        return frozenset(cluster for cluster, lists in self._port_lists.items() if () in lists)
+
+    def rows(self, cluster: int) -> list[Row]:
+        """The rows of a member."""
+        return [Row._make(row) for row in self._rows.get(cluster, ())]
+
+    def offered(self, cluster: int) -> frozenset[Socket]:
+        """What the record of an exporter lists."""
+        if cluster not in self._offered:
+            self._offered[cluster] = frozenset(
+                (address, port, protocol)
+                for address, *_, ports in self._records[cluster]
+                for _, protocol, port in ports
+            )
+        return self._offered[cluster]
+
+    def exported_rows(self, cluster: int) -> list[Row]:
+        """The rows of an exporter that others get."""
+        offered = self.offered(cluster)
+        return [row for row in self.rows(cluster) if (row.address, row.port, row.protocol) in offered]
+
+    def heard(self, viewer: int) -> frozenset[int]:
+        """The exporters of endpoints that a member hears, whether it uses them or not."""
+        return self.judge.hears[viewer] & self.exporters
 
     def sources(self, viewer: int) -> frozenset[int]:
         """The exporters whose endpoints a member may use."""
         spec = self.specs.get(viewer)
-        return self.heard[viewer] if spec is not None and spec.is_global else frozenset()
+        return self.heard(viewer) if spec is not None and spec.is_global else frozenset()
 
     def served_by_others(self, viewer: int) -> bool:
         """Whether a member has backends of other clusters in use."""
@@ -135,17 +221,18 @@ class ServiceFacts:
         )
 
     @cached_property
-    def used_exporters(self) -> tuple[int, ...]:
-        """The exporters whose endpoints somebody may use, sorted."""
-        used: set[int] = set()
-        for viewer in self.importers:
-            used |= self.heard[viewer]
-        return tuple(sorted(used))
-
-    def exported_rows(self, cluster: int) -> list[Row]:
-        """The rows of an exporter that others get."""
-        offered = self.exported[cluster]
-        return [row for row in self.rows.get(cluster, ()) if (row.address, row.port, row.protocol) in offered]
+    def uneven_exporters(self) -> tuple[int, ...]:
+        """
+        The exporters whose endpoints somebody may use and are not all active and of the usual weight, sorted.
+        """
+        uneven = {
+            cluster
+            for cluster in self.exporters
+            if any(kind.state or kind.weight != DEFAULT_WEIGHT for kind in self.kinds.get(cluster, ()))
+        }
+        return tuple(
+            sorted(e for e in uneven if any(e in self.judge.hears[viewer] for viewer in self.importers))
+        )
 
     def report(self, code: str, message: str, evidence: Iterable[str] = ()) -> Finding:
         """A finding about the service."""
@@ -156,27 +243,31 @@ def read_facts(judge: Judge, namespace: str, name: str) -> ServiceFacts:
     """The facts of a service; costs as much as its endpoints are many."""
     snapshot = judge.snapshot
     specs: dict[int, ServiceSpec] = {}
-    rows: dict[int, tuple[Row, ...]] = {}
-    exported: dict[int, Mapping[Socket, frozenset[str]]] = {}
-    unhinted: set[int] = set()
+    rows: dict[int, Sequence[CoreRow]] = {}
+    kinds: dict[int, frozenset[Kind]] = {}
+    records: dict[int, Sequence[CoreEntry]] = {}
     exporters = frozenset(snapshot.exporters(namespace, name))
     for cluster in snapshot.holders(namespace, name):
         spec = snapshot.spec(cluster, namespace, name)
         if spec is not None:
             specs[cluster] = spec
-        own = tuple(Row(*row) for row in snapshot.backends(cluster, namespace, name))
+        own = snapshot.backends(cluster, namespace, name)
         if own:
             rows[cluster] = own
+            kinds[cluster] = frozenset(map(Kind._make, frozenset(map(_KIND, own))))
         record = snapshot.record(cluster, namespace, name) if cluster in exporters else None
         if record:
-            offered: defaultdict[Socket, set[str]] = defaultdict(set)
-            for address, _, _, hints, ports in record:
-                for port_name, protocol, port in ports:
-                    offered[address, port, protocol].add(port_name)
-                if not hints:
-                    unhinted.add(cluster)
-            exported[cluster] = {socket: frozenset(names) for socket, names in offered.items()}
-    return ServiceFacts(judge, namespace, name, specs, rows, exported, frozenset(unhinted))
+            records[cluster] = record
+    return ServiceFacts(judge, namespace, name, specs, kinds, rows, records)
+
+
+def _by_number(ports: Iterable[CorePort]) -> Iterator[Offer]:
+    """The ports of one address, each with all its names."""
+    names: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for name, protocol, port in ports:
+        names[protocol, port].add(name)
+    for (protocol, _), found in names.items():
+        yield protocol, frozenset(found)
 
 
 def bracketed(address: str) -> str:

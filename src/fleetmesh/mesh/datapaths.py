@@ -1,0 +1,123 @@
+"""
+The data paths of a mesh's members.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh import _core
+from fleetmesh.datapath.datapath import Datapath, Prefix, columns
+from fleetmesh.datapath.packets import Decisions, Packets
+from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.services.global_service import viewer as cluster_and_node
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.mesh import Mesh
+
+
+@attrs.frozen(eq=False)
+class MeshGround:
+    """What one viewer's data path decides with; a `fleetmesh.datapath.datapath.Ground`."""
+
+    view: Viewpoint
+    tables: _core.Tables
+    prefixes: Sequence[Prefix]
+    setup: tuple[int, int, str]  # cluster id, size and seed of its Maglev tables
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Cluster id -> name."""
+        return self.view.names
+
+
+@attrs.define(eq=False)
+class MeshSource:
+    """
+    One viewer of a mesh, as its data path asks it.
+
+    A member that has left or failed keeps what it had last: its kernel goes on with the tables that it has.
+    """
+
+    _mesh: Mesh
+    _cluster: str
+    _node: str | None
+    _last: MeshGround | None = None
+
+    def newest(self) -> MeshGround:
+        """The newest state, the same object while there is no newer one."""
+        view = self._mesh.viewpoint()
+        if self._last is not None and self._last.view is view:
+            return self._last
+        number = next((number for number, name in view.names.items() if name == self._cluster), None)
+        if number is None or number in view.failed:
+            if self._last is None:
+                raise ValueError(f"{self._cluster!r} has failed; restore it to ask its data path")
+            return self._last
+        seen_from = self._cluster if self._node is None else f"{self._cluster}/{self._node}"
+        tables = self._mesh.tables(seen_from)._core
+        assert tables is not None  # it has not failed
+        heard = {number, *view.snapshot.hears(number)}
+        prefixes = tuple(each for each in prefixes_of(view) if each[2] in heard)
+        if self._last is not None and self._last.prefixes == prefixes:
+            prefixes = self._last.prefixes
+        settings = self._mesh.members[self._cluster].settings
+        setup = (number, settings.maglev_table_size, settings.maglev_hash_seed)
+        self._last = MeshGround(view, tables, prefixes, setup)
+        return self._last
+
+
+def prefixes_of(view: Viewpoint) -> tuple[Prefix, ...]:
+    """Where pods and nodes of all members are."""
+    found = []
+    for member in view.members.values():
+        for cidr in (*member.ranges.pod_cidrs, *member.ranges.node_cidrs):
+            address, _, length = cidr.partition("/")
+            found.append((address, int(length), member.cluster_id))
+    return tuple(found)
+
+
+@attrs.define(eq=False)
+class Datapaths:
+    """Those that `Mesh.process` uses, one for each member that was ever asked for."""
+
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _paths: dict[str, Datapath] = attrs.field(factory=dict)
+
+    @staticmethod
+    def make(
+        mesh: Mesh, cluster: str, node: str | None, bounds: tuple[int, int, int], shards: int
+    ) -> Datapath:
+        """A data path of a viewer."""
+        cluster_and_node(mesh.viewpoint().names, cluster if node is None else f"{cluster}/{node}")
+        tcp, other, affinities = bounds
+        return Datapath(
+            MeshSource(mesh, cluster, node),
+            tcp_connections=tcp,
+            other_connections=other,
+            affinities=affinities,
+            shards=shards,
+        )
+
+    def process(self, mesh: Mesh, packets: Packets) -> Decisions:
+        """See `Mesh.process`."""
+        if not isinstance(packets, Packets):
+            raise TypeError(
+                f"packets are {type(packets).__name__}; expected Packets, from Packets.v4 or Packets.v6"
+            )
+        with self._lock:
+            view = mesh.viewpoint()
+            paths = []
+            for number, name in view.names.items():
+                if number in view.failed:
+                    continue
+                path = self._paths.get(name)
+                if path is None:
+                    path = self._paths[name] = Datapath(MeshSource(mesh, name, None))
+                path.catch_up()
+                paths.append((number, path._core))
+            return Decisions(*_core.process_chain(paths, prefixes_of(view), *columns(packets)))
