@@ -38,8 +38,9 @@ std::shared_ptr<Mesh> build() {
       change.set_service(id, service, std::move(spec));
       for (std::uint32_t b = 0; b < kBackends; ++b)
         rows.push_back(
-            {service, id, {0, Address::v4(0x0A000000U + (std::uint32_t{id} << 16U) + s * kBackends + b), 8080,
-              6}});
+            {service,
+             id,
+             {0, Address::v4(0x0A000000U + (std::uint32_t{id} << 16U) + s * kBackends + b), 8080, 6}});
     }
   }
   change.load(rows);

@@ -57,7 +57,8 @@ Rule Reader::publisher_rule(ClusterId viewer, ClusterId publisher, ServiceId ser
 }
 
 // Own rows are known as they are, others as their record has them.
-Candidate Reader::known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key, const Row& row) const {
+Candidate Reader::known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key,
+                           const Row& row) const {
   Candidate c = candidate_of(member, key, row);
   if (mine) {
     if (row.ingress_dummy) drop(c, Rule::ingress_dummy);

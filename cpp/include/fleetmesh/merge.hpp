@@ -124,7 +124,8 @@ class Reader {
   struct Group;      // of viewer nodes that see the same
   struct Selection;  // of backends for one kind of frontend
 
-  Candidate known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key, const Row& row) const;
+  Candidate known_as(const MemberFacts& here, bool mine, ClusterId member, const RowKey& key,
+                     const Row& row) const;
   std::vector<Candidate> collect(ClusterId viewer, ServiceId service, bool explain) const;
   void settle_slices(std::vector<Candidate>& run, ServiceId service, bool whole_address) const;
   void settle_members(std::vector<Candidate>& candidates, ClusterId viewer, ServiceId service) const;

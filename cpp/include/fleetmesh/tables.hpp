@@ -34,8 +34,8 @@ class Tables {
   // Calls visit(const CompiledService&) for each service of which the viewer has a frontend, in order of ids.
   template <class Visit>
   void each_service(Visit visit) const {
-    for (auto at = state_->holdings.lower_bound({viewer_.cluster, 0}); at && at.key().member == viewer_.cluster;
-         at.next())
+    for (auto at = state_->holdings.lower_bound({viewer_.cluster, 0});
+         at && at.key().member == viewer_.cluster; at.next())
       if (const CompiledService* compiled = service(at.key().service)) visit(*compiled);
   }
 

@@ -296,10 +296,7 @@ class Mesh:
             name: MemberView.of(member) if name in change.written else last.members[name]
             for name, member in members.items()
         }
-        names = {**last.names, **{each.cluster_id: each.name for each in members.values()}}
-        entries = delta.services
-        named = {viewers: tuple(names[number] for number in viewers) for _, _, viewers in entries}
-        changed = tuple(ServiceDelta(namespace, name, named[viewers]) for namespace, name, viewers in entries)
+        changed = delta.services(ServiceDelta)
         report = self._report
         self._viewpoint = attrs.evolve(
             last,
