@@ -241,7 +241,7 @@ void Transaction::touch_claimants(const ClaimKey& key) {
       const ServiceId claimant = at.key().service;
       if (!seen.insert(claimant).second) continue;
       touch(claimant).own.add(key.member);
-      renew({key.member, claimant});
+      renew({claimant, key.member});
       for (const auto& own : state_.spec(key.member, claimant)->frontends)
         open.push_back({key.member, own.address, own.port, own.protocol, own.internal, 0});
     }
