@@ -27,8 +27,7 @@ struct Shape {
   Affinity affinity = Affinity::none;
 };
 
-RowKey backend_key(const Shape& shape, ServiceId id, ClusterId member, std::uint32_t service,
-                   std::uint32_t backend) {
+RowKey backend_key(const Shape& shape, ClusterId member, std::uint32_t service, std::uint32_t backend) {
   const std::uint32_t number = (member * shape.services + service) * shape.backends + backend;
   return {0, Address::v4(0x0A000000U + number), 8080, 6};
 }
@@ -54,7 +53,7 @@ std::vector<ServiceId> build(const std::shared_ptr<Mesh>& mesh, const Shape& sha
           {FrontendType::cluster_ip, false, 6, 80, 0, Address::v4(0x64400000U + id * shape.services + s)});
       change.set_service(id, services[s], std::move(spec));
       for (std::uint32_t b = 0; b < shape.backends; ++b)
-        rows.push_back({services[s], id, backend_key(shape, services[s], id, s, b)});
+        rows.push_back({services[s], id, backend_key(shape, id, s, b)});
     }
   }
   change.load(rows);
@@ -114,7 +113,8 @@ int main(int argc, char** argv) {
     if (!row.remove) {  // one goes, and then comes back
       const auto member = static_cast<ClusterId>(1 + random() % shape.members);
       const auto backend = static_cast<std::uint32_t>(random() % shape.backends);
-      row.key = backend_key(shape, services.front(), member, 0, backend);
+      row.offer = {services.front(), member};
+      row.key = backend_key(shape, member, 0, backend);
     }
     row.remove = !row.remove;
     const auto start = std::chrono::steady_clock::now();
