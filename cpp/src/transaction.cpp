@@ -414,6 +414,8 @@ void Transaction::prefetch(std::span<const std::span<const BulkRow>> runs) const
     if (const Offer* offer = state_.offers.find(keys[i])) offer->rows.prefetch_top();
 }
 
+namespace {
+
 // The row that a bulk load makes.
 Row row_of(const BulkRow& bulk) {
   Row row;
@@ -422,6 +424,8 @@ Row row_of(const BulkRow& bulk) {
   row.exportable = bulk.state == BackendState::active || bulk.state == BackendState::terminating;
   return row;
 }
+
+}  // namespace
 
 void Transaction::load_offer(std::span<const BulkRow> rows) {
   const OfferKey& key = rows.front().offer;
