@@ -189,8 +189,7 @@ class Run {
             "a packet goes to its backend");
     ServiceId service = 0;
     FrontendSpec frontend;
-    require(paths_[0]->frontend(decision.service, service, frontend) || decision.state == FM_CT_REPLY,
-            "a number stands for a frontend");
+    require(paths_[0]->frontend(decision.service, service, frontend), "a number stands for a frontend");
     require(there_.contains({found.address, found.port, found.protocol}),
             "a packet goes to a backend that is there");
     return Place{found.address, found.port, found.protocol};

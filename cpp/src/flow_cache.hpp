@@ -64,7 +64,7 @@ struct alignas(64) Flow {
   std::uint32_t service = 0;
   std::uint32_t source_identity = 0;
   std::uint32_t destination_identity = 0;
-  std::uint32_t counter = kNotCounted;  // place of the frontend << 9 | cluster
+  std::uint32_t counter = kNotCounted;  // its number
   Number service_entry : 28 = 0;
   std::uint32_t to_source : 4 = 0;  // whether it is the source that gets address and port
   Number out_entry : 28 = 0;

@@ -7,45 +7,46 @@
 namespace fleetmesh {
 
 template <class F>
-void prefetch_entries(const Flow<F>& flow, OwnTables<F>& own) {
-  const auto& table = own.connections(flow.key.protocol());
-  for (const std::uint32_t number :
-       {std::uint32_t{flow.service_entry}, std::uint32_t{flow.out_entry}, flow.in_entry})
-    if (number) table.prefetch_number(number);
+FlowKey<F> key_of(const PacketColumns<typename F::Column>& packets, std::size_t at, std::uint32_t round) {
+  const std::size_t width = F::family == Family::v4 ? 1 : 16;
+  return {packets.source + at * width, packets.destination + at * width,
+          packets.source_port[at],     packets.destination_port[at],
+          packets.protocol[at],        round};
 }
 
-// Does to the connection what the packet does (`fm_ct_take`, of a packet that neither opens nor closes).
-// False, and nothing is done, where the flow is no longer what it was.
+// What a packet that is replayed does to the entries of its flow (`fm_ct_take`, of a packet that neither
+// opens nor closes).
+struct Renewal {
+  std::uint64_t expires = 0;
+  std::uint8_t seen = 0;
+};
+
+inline Renewal renewal_by(std::uint8_t protocol, std::uint8_t tcp_flags, std::uint64_t time) {
+  if (protocol == FM_PROTOCOL_TCP) return {time + FM_LIFETIME_TCP, tcp_flags};
+  return {time + FM_LIFETIME_OTHER, 0};
+}
+
+// An entry that a flow goes by; of number 0 there is none.
 template <class F>
-[[gnu::always_inline]] inline bool keep_alive(const Flow<F>& flow, std::uint64_t expires, std::uint8_t seen,
-                                              std::uint64_t time, ConnectionTable<F>& table) {
-  auto* const service = table.numbered(flow.service_entry);
-  auto* const out = table.numbered(flow.out_entry);
-  auto* const in = table.numbered(flow.in_entry);
-  if ((flow.service_entry && !table.intact(service, flow.service_stamp, time)) ||
-      (flow.out_entry && !table.intact(out, flow.stamp, time)) ||
-      (flow.in_entry && !table.intact(in, flow.stamp, time)))
-    return false;
+class Held {
+ public:
+  using Entry = F::Connection;
+  Held(std::uint32_t number, ConnectionTable<F>& table) : entry_(table.numbered(number)), is_(number != 0) {}
 
-  const auto keep = [&](F::Connection* entry, std::uint8_t& seen_there) {
-    table.use(entry);
-    entry->expires = expires;
-    seen_there |= seen;
-  };
-  if (flow.service_entry) keep(service, service->out_seen);
-  if (flow.out_entry) keep(out, out->out_seen);
-  if (flow.in_entry) keep(in, in->in_seen);
-  return true;
-}
+  bool intact(std::uint32_t stamp, std::uint64_t time) const {
+    return !is_ || ConnectionTable<F>::intact(entry_, stamp, time);
+  }
+  void renew(const Renewal& renewal, std::uint8_t Entry::* seen) const {
+    if (!is_) return;
+    ConnectionTable<F>::use(entry_);
+    entry_->expires = renewal.expires;
+    entry_->*seen |= renewal.seen;
+  }
 
-// False, and nothing is done, where the packet has to be looked at.
-template <class F>
-[[gnu::always_inline]] inline bool replay(const Flow<F>& flow, std::uint8_t tcp_flags, std::uint64_t time,
-                                          OwnTables<F>& own) {
-  if (flow.key.protocol() != FM_PROTOCOL_TCP)
-    return keep_alive(flow, time + FM_LIFETIME_OTHER, 0, time, own.other);
-  return !(tcp_flags & kOpensOrCloses) && keep_alive(flow, time + FM_LIFETIME_TCP, tcp_flags, time, own.tcp);
-}
+ private:
+  Entry* entry_;
+  bool is_;
+};
 
 template <class F>
 [[gnu::always_inline]] inline void write(const Flow<F>& flow,
@@ -71,25 +72,47 @@ template <class F>
   out.proxy_port[at] = 0;
 }
 
-// Whether the next packet will find all it needs in the entries' stamps: none of them is closed, each has
-// seen a packet that was no SYN, and there is at least one whose stamp tells of the connection.
+// Whether an entry, if there is one, is not closed.
 template <class F>
-bool settled(const Trace& trace, std::uint8_t protocol, OwnTables<F>& own) {
-  if (!trace.steady || (!trace.found[Trace::out] && !trace.found[Trace::in])) return false;
+bool goes_on(std::uint32_t number, ConnectionTable<F>& table) {
   constexpr int both = FM_CT_OUT_CLOSING | FM_CT_IN_CLOSING;
-  for (const std::uint32_t number : trace.found)
-    if (number && (own.connections(protocol).numbered(number)->flags & both) == both) return false;
-  return true;
+  return !number || (table.numbered(number)->flags & both) != both;
 }
 
-// Keeps the outcome of packet `at`, which was just written, if the next one of its flow will fare alike.
+// What a packet went by, and whether the next of its flow will: no entry is closed, each has seen a packet
+// that was no SYN, and there is at least one whose stamp tells of the connection.
+struct Footing {
+  std::array<std::uint32_t, 3> entries{};  // as in Trace
+  std::uint32_t service_stamp = 0;
+  std::uint32_t stamp = 0;
+  bool firm = false;
+
+  // After the first part of the work, and after the second.
+  template <class F>
+  void take_service(const Trace& trace, ConnectionTable<F>& table) {
+    const std::uint32_t number = trace.found[Trace::service];
+    firm = trace.steady && goes_on<F>(number, table);
+    entries[Trace::service] = number;
+    if (number) service_stamp = table.stamp(number);
+  }
+  template <class F>
+  void take_ends(const Trace& trace, ConnectionTable<F>& table) {
+    const std::uint32_t out = entries[Trace::out] = trace.found[Trace::out];
+    const std::uint32_t in = entries[Trace::in] = trace.found[Trace::in];
+    firm = firm && trace.steady && (out || in) && goes_on<F>(out, table) && goes_on<F>(in, table);
+    if (firm) stamp = table.stamp(out ? out : in);
+  }
+};
+
+// Keeps the outcome of packet `at`, which was written before, if the next one of its flow will fare alike.
 template <class F>
-void remember(const Packet<F>& s, const Trace& trace, const FlowKey<F>& key, std::uint32_t hash,
+void remember(const Packet<F>& s, const Footing& footing, const FlowKey<F>& key, std::uint32_t hash,
               const PacketColumns<typename F::Column>& packets,
-              const DecisionColumns<typename F::Column>& decisions, std::size_t at, OwnTables<F>& own) {
+              const DecisionColumns<typename F::Column>& decisions, std::size_t at, FlowCache<F>& flows,
+              Counters& counters) {
   constexpr std::size_t width = F::family == Family::v4 ? 1 : 16;
   constexpr std::size_t bytes = width * sizeof(typename F::Column);
-  if (s.opened || s.verdict != FM_VERDICT_ALLOW || !settled(trace, s.protocol, own)) return;
+  if (s.opened || s.verdict != FM_VERDICT_ALLOW || !footing.firm) return;
   const auto* source = decisions.source + at * width;
   const auto* destination = decisions.destination + at * width;
   const bool new_source = std::memcmp(source, packets.source + at * width, bytes) != 0 ||
@@ -97,11 +120,8 @@ void remember(const Packet<F>& s, const Trace& trace, const FlowKey<F>& key, std
   const bool new_destination = std::memcmp(destination, packets.destination + at * width, bytes) != 0 ||
                                decisions.destination_port[at] != packets.destination_port[at];
   if (new_source && new_destination) return;  // there is room for one
-  if (s.service && s.service->table_offset >> 23U) return;
 
   constexpr std::uint32_t kMost = 0xfffffff;
-  const auto& table = own.connections(s.protocol);
-  const auto [service, out, in] = trace.found;
   Flow<F> flow;
   flow.key = key;
   flow.to_source = new_source;
@@ -111,16 +131,16 @@ void remember(const Packet<F>& s, const Trace& trace, const FlowKey<F>& key, std
   flow.service = s.service_number;
   flow.source_identity = s.source_identity;
   flow.destination_identity = s.destination_identity;
-  if (s.service) flow.counter = s.service->table_offset << 9U | s.backend->cluster;
+  if (s.service) flow.counter = counters.number(s.service->table_offset, s.backend->cluster);
   flow.state = s.ct;
   flow.egress = s.egress;
   flow.ingress = s.ingress & 15U;
-  flow.service_entry = service & kMost;
-  flow.out_entry = out & kMost;
-  flow.in_entry = in;
-  if (service) flow.service_stamp = table.stamp(service);
-  flow.stamp = table.stamp(out ? out : in);
-  own.flows.put(flow, hash);
+  flow.service_entry = footing.entries[Trace::service] & kMost;
+  flow.out_entry = footing.entries[Trace::out] & kMost;
+  flow.in_entry = footing.entries[Trace::in];
+  flow.service_stamp = footing.service_stamp;
+  flow.stamp = footing.stamp;
+  flows.put(flow, hash);
 }
 
 }  // namespace fleetmesh

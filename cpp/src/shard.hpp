@@ -121,10 +121,17 @@ struct OwnTables {
       : tcp(options.tcp_connections), other(options.other_connections), affinities(options.affinities) {}
   auto& connections(std::uint8_t protocol) { return protocol == FM_PROTOCOL_TCP ? tcp : other; }
   std::size_t entries() const { return std::size_t{tcp.size()} + other.size(); }
-  // Stamps that began anew tell nothing of flows from before.
-  void watch_laps() {
-    if (tcp.laps() + other.laps() == laps_) return;
-    laps_ = tcp.laps() + other.laps();
+  // How often stamps began anew, and that they don't while so many packets are under way.
+  std::uint64_t laps() const { return tcp.laps() + other.laps(); }
+  void have_stamps_for(std::size_t packets) {
+    constexpr std::uint32_t kOfEach = 8;  // at most three entries are put, and as many stamped again
+    tcp.have_stamps(static_cast<std::uint32_t>(packets) * kOfEach);
+    other.have_stamps(static_cast<std::uint32_t>(packets) * kOfEach);
+  }
+  // Stamps that began anew, in whatever table flows rely on, tell nothing of flows from before.
+  void watch(std::uint64_t laps) {
+    if (laps == laps_) return;
+    laps_ = laps;
     flows.forget();
   }
 
@@ -132,35 +139,50 @@ struct OwnTables {
   std::uint64_t laps_ = 0;
 };
 
-// By place of the frontend, then by cluster id.
+// By place of the frontend, then by cluster id. A counter has a number as long as its place is not taken.
 class Counters {
  public:
-  Counter& of(std::uint32_t place, ClusterId cluster) {
-    if (place >= by_place_.size()) by_place_.resize(place + std::size_t{1});
-    auto& counters = by_place_[place];
-    if (!counters) counters = std::make_unique<Counter[]>(512);
-    return counters[cluster];
+  std::uint32_t number(std::uint32_t place, ClusterId cluster) {
+    if (place >= first_.size()) first_.resize(place + std::size_t{1}, kNone);
+    if (first_[place] == kNone) {
+      if (free_.empty()) {
+        free_.push_back(static_cast<std::uint32_t>(counters_.size()));
+        counters_.resize(counters_.size() + kClusters);
+      }
+      first_[place] = free_.back();
+      free_.pop_back();
+    }
+    return first_[place] + cluster;
   }
-  // Of a service that has been counted.
-  Counter& known(std::uint32_t place, ClusterId cluster) { return by_place_[place][cluster]; }
+  Counter& numbered(std::uint32_t number) { return counters_[number]; }
   // Hands over what was counted at a place.
   template <class Visit>
   void take(std::uint32_t place, Visit visit) {
-    if (place >= by_place_.size() || !by_place_[place]) return;
-    for (ClusterId cluster = 0; cluster < 512; ++cluster)
-      if (by_place_[place][cluster].packets) visit(cluster, by_place_[place][cluster]);
-    by_place_[place].reset();
+    if (place >= first_.size() || first_[place] == kNone) return;
+    for (ClusterId cluster = 0; cluster < kClusters; ++cluster) {
+      Counter& counter = counters_[first_[place] + cluster];
+      if (counter.packets) visit(cluster, counter);
+      counter = {};
+    }
+    free_.push_back(first_[place]);
+    first_[place] = kNone;
   }
   template <class Visit>
   void each(Visit visit) const {
-    for (std::uint32_t place = 0; place < by_place_.size(); ++place)
-      if (by_place_[place])
-        for (ClusterId cluster = 0; cluster < 512; ++cluster)
-          if (by_place_[place][cluster].packets) visit(place, cluster, by_place_[place][cluster]);
+    for (std::uint32_t place = 0; place < first_.size(); ++place)
+      if (first_[place] != kNone)
+        for (ClusterId cluster = 0; cluster < kClusters; ++cluster)
+          if (const Counter& counter = counters_[first_[place] + cluster]; counter.packets)
+            visit(place, cluster, counter);
   }
 
  private:
-  std::vector<std::unique_ptr<Counter[]>> by_place_;
+  static constexpr std::uint32_t kNone = ~0U;
+  static constexpr ClusterId kClusters = 512;
+
+  std::vector<std::uint32_t> first_;  // number of cluster 0's counter
+  std::vector<Counter> counters_;
+  std::vector<std::uint32_t> free_;
 };
 
 struct Shard {

@@ -132,7 +132,7 @@ def expected(walk: Walk) -> Decided:
         walk.destination,
         walk.destination_port,
         walk.backend,
-        walk.service,
+        walk.asked or walk.service,
         0,
         0,
         0,

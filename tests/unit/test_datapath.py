@@ -33,10 +33,10 @@ def backend(number: int, cluster: str = EAST) -> IPv4Address:
 class Fleet:
     """A mesh, and the data path of east on it."""
 
-    def __init__(self, *, tcp_connections: int = 1000) -> None:
+    def __init__(self, *, tcp_connections: int = 1000, shards: int = 1) -> None:
         self.mesh = new_mesh()
         self.set("web", {1: "ready"})
-        self.path = self.mesh.datapath(EAST, tcp_connections=tcp_connections)
+        self.path = self.mesh.datapath(EAST, tcp_connections=tcp_connections, shards=shards)
         self._meanings = Meanings(self.path)
 
     def set(self, name: str, states: dict[int, str], cluster: str = EAST, *, affinity: int = 0) -> None:
@@ -50,9 +50,9 @@ class Fleet:
         return self.send(packet)[0]
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet()
+@pytest.fixture(params=[1, 3], ids=["one shard", "three shards"])
+def fleet(request: pytest.FixtureRequest) -> Fleet:
+    return Fleet(shards=request.param)
 
 
 def answer(decided: Decided, flags: int = ACK, time: int = 0) -> Packet:
@@ -129,6 +129,22 @@ def test_a_direct_connection_after_one_through_a_service_is_answered_by_the_back
     fleet.one(attrs.evolve(OPENING, destination=backend(1), destination_port=8080))
 
     assert fleet.one(answer(there)).source == backend(1)
+
+
+def test_what_answers_for_one_service_and_goes_to_another_belongs_to_that_other(fleet: Fleet) -> None:
+    fleet.set("alt", {2: "ready"})
+    there = fleet.one(Packet(backend(2), 8080, WEB, 80, TCP, SYN, 0))
+    assert there.backend == (backend(1), 8080, TCP)
+
+    back = fleet.one(Packet(backend(1), 8080, ALT, 80, TCP, ACK, 0))
+
+    assert (back.source, back.source_port, back.destination, back.destination_port) == (
+        WEB,
+        80,
+        backend(2),
+        8080,
+    )
+    assert (back.service, back.backend) == ((ALT, 80, TCP, "external"), (backend(2), 8080, TCP))
 
 
 # Backends that come and go
@@ -311,6 +327,17 @@ def test_a_connection_is_forgotten_exactly_when_its_time_is_over(
     found = fleet.one(attrs.evolve(packet, time=seconds * SECOND - (not over)))
 
     assert found.state == (NEW if over else ESTABLISHED)
+
+
+@pytest.mark.parametrize("end", [closed, reset])
+def test_what_still_comes_on_a_closed_connection_does_not_lengthen_it(
+    fleet: Fleet, end: Callable[[Fleet], object]
+) -> None:
+    fleet.send(OPENING, GOING_ON, GOING_ON)
+    end(fleet)
+    assert fleet.one(at(9, GOING_ON)).state == ESTABLISHED
+
+    assert fleet.one(at(10, GOING_ON)).state == NEW
 
 
 def test_a_syn_opens_a_closed_connection_anew(fleet: Fleet) -> None:

@@ -40,6 +40,10 @@ class BoundedTable {
   std::uint64_t evicted() const { return evicted_; }
   // How often the stamps began anew.
   std::uint64_t laps() const { return laps_; }
+  // Begins stamps anew unless so many are left.
+  void have_stamps(std::uint32_t count) {
+    if (~std::uint32_t{0} - next_stamp_ < count) begin_stamps();
+  }
 
   void prefetch_slot(std::uint32_t hash) const { __builtin_prefetch(&index_[hash & mask_]); }
   // Reads the slot that was fetched before, and fetches its entry.
@@ -137,7 +141,10 @@ class BoundedTable {
   void stamp_kin(std::uint32_t hash) {
     for (std::size_t at = hash & mask_; index_[at].entry; at = (at + 1) & mask_)
       if (!((index_[at].hash ^ hash) << 4U)) entries_[index_[at].entry].stamp = next_stamp_;
-    if (++next_stamp_) return;
+    if (!++next_stamp_) begin_stamps();
+  }
+
+  void begin_stamps() {
     next_stamp_ = 1;
     ++laps_;
   }

@@ -136,7 +136,8 @@ class Decisions:
         source_port: uint16.
         destination_port: uint16.
         backend: uint32, a number that `Datapath.backend` knows; 0 without a backend.
-        service: uint32, a number that `Datapath.frontend` knows; 0 where no service is concerned.
+        service: uint32, a number that `Datapath.frontend` knows: the service that the packet went to, or else
+            that it answers for; 0 where no service is concerned.
         source_identity: uint32; 0 where it is not known.
         destination_identity: uint32.
         proxy_port: uint16, of the L7 proxy that takes over; else 0.
