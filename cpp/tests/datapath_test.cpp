@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "datapath/abi.h"
@@ -257,6 +259,36 @@ TEST_F(DatapathTest, shards_decide_as_one) {
   }
   EXPECT_EQ(answers[0], answers[1]);
   EXPECT_EQ(answers[0], answers[2]);
+}
+
+// Of interest under ThreadSanitizer: data paths, one of them with threads of its own, compile and adopt
+// tables, which share what they compiled, while the mesh changes.
+TEST_F(DatapathTest, data_paths_go_on_beside_the_writer) {
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (const std::uint32_t shards : {1U, 1U, 2U})
+    threads.emplace_back([&, shards] {
+      DatapathOptions own = options;
+      own.shards = shards;
+      auto newest = tables(1);
+      Datapath by(newest, own);
+      by.locate(where);
+      for (std::uint16_t port = 1000; !done || port < 1010; ++port) {
+        newest = newest->advance(fleet.mesh->state());
+        by.adopt(newest);
+        const auto opened = decide(by, {{.source_port = port, .tcp_flags = kSyn},
+                                        {.source_port = port},
+                                        {.source_port = port},
+                                        {.destination = "10.100.0.2"}});
+        ASSERT_EQ(opened[2].backend, opened[0].backend);
+        ASSERT_EQ(opened[3].service, 0U);
+        ASSERT_FALSE(by.counters().empty());
+      }
+    });
+  for (std::uint8_t step = 1; step < 100; ++step)
+    fleet.set_slice(2, "echo", {"10.2.0.1", "10.2.0." + std::to_string(1 + step)});
+  done = true;
+  for (auto& thread : threads) thread.join();
 }
 
 TEST_F(DatapathTest, a_chain_takes_each_packet_through_both_ends) {

@@ -145,6 +145,17 @@ class Node:
         key = packed(address) + network_order(port) + bytes([protocol, scope])
         self.loaded.maps[f"services{family(address)}"].put(key, value)
 
+    def forget_services(self) -> None:
+        """
+        No service and no backend, but what is known of connections stays.
+        """
+        for version in "46":
+            for name in ("services", "members", "backends"):
+                table = self.loaded.maps[name + version]
+                for key in list(table.keys()):
+                    table.remove(key)
+        self._ranks = self._ids = 0
+
     def put_backend(
         self, identifier: int, address: str, port: int, *, protocol: int = TCP, state: int = ACTIVE
     ) -> None:

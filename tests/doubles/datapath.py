@@ -161,8 +161,8 @@ class Datapath:
         """A packet at this cluster: out of an endpoint here, into one, or both."""
         walk = begin(packet)
         if self.leave(walk):
-            here = self._is_here(walk.destination)
-            tracked, state = self._tracked(walk), walk.state
+            here = self.is_here(walk.destination)
+            tracked, state = self.is_tracked(walk), walk.state
             if not tracked or state == REPLY or here:
                 self.arrive(walk)
                 if tracked:
@@ -173,7 +173,7 @@ class Datapath:
         """What the source's node does with it. Whether it goes on."""
         goes_on = known_protocol(walk) and self._balance(walk)
         self._count(walk)
-        if goes_on and self._tracked(walk):
+        if goes_on and self.is_tracked(walk):
             self._track_out(walk)
         return goes_on
 
@@ -187,7 +187,7 @@ class Datapath:
             if walk.service is not None:
                 walk.source, walk.source_port = walk.service[:2]
             return
-        if not self._is_here(walk.destination):
+        if not self.is_here(walk.destination):
             return
         known = self._find(walk, "in")
         if known is not None and self._take(known, walk, "in"):
@@ -222,7 +222,7 @@ class Datapath:
         internal = (*external[:3], "internal")
         if external not in self.view.frontends:
             return None
-        return internal if internal in self.view.frontends and self._is_here(walk.source) else external
+        return internal if internal in self.view.frontends and self.is_here(walk.source) else external
 
     def _keep(self, entry: Entry, walk: Walk, frontend: Frontend) -> Place | None:
         """The connection's own backend, while it is there; one that is leaving is given up for a SYN only."""
@@ -298,11 +298,11 @@ class Datapath:
                 return
         self._create(walk, "out", Entry(service=walk.service))
 
-    def _is_here(self, address: Address) -> bool:
+    def is_here(self, address: Address) -> bool:
         return self.view.cluster_of(address) == self.view.cluster
 
-    def _tracked(self, walk: Walk) -> bool:
-        return walk.asked is not None or self._is_here(walk.source)
+    def is_tracked(self, walk: Walk) -> bool:
+        return walk.asked is not None or self.is_here(walk.source)
 
     def _table(self, walk: Walk) -> Bounded[object, Entry]:
         return self._connections[walk.protocol == TCP, walk.source.version]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fleetmesh as fm
@@ -98,6 +99,51 @@ def test_readers_see_whole_changes_only(changes: int) -> None:
 
     for reader in readers:
         assert reader.seen == {0, len(ADDRESSES)}
+
+
+CANDIDATES = tuple(fm.maglev.Candidate(number, address, 80) for number, address in enumerate(ADDRESSES, 1))
+PACKETS = 400
+
+
+@pytest.mark.parametrize("changes", [20, pytest.param(200, marks=pytest.mark.sanitizer)], ids=["few", "many"])
+def test_tables_and_data_paths_go_on_beside_a_writer(changes: int) -> None:
+    mesh = fm.Mesh("shop")
+    east, west = mesh.join("east", cluster_id=1), mesh.join("west", cluster_id=2)
+    for member in (east, west):
+        member.apply(SERVICE)
+    west.apply(endpoints(ADDRESSES))
+    done = threading.Event()
+    looks: list[int] = []
+    faults: list[str] = []
+
+    def look(shards: int) -> None:
+        path = mesh.datapath("east", shards=shards)
+        ports = np.arange(PACKETS, dtype=np.uint16)
+        ends = (np.full(PACKETS, 0x0A010009, np.uint32), np.full(PACKETS, 0x0A640001, np.uint32))
+        packets = fm.datapath.Packets.v4(*ends, ports, 80, 6, 16)
+        count = 0
+        while not done.is_set() or not count:
+            count += 1
+            size = fm.maglev.lookup_table(CANDIDATES, size=251).size
+            served = len(mesh.service("shop", "echo").backends(seen_from="east"))
+            verdicts = path.process(packets).verdict
+            if size != 251 or served not in {0, 3} or len(path.counters) > 2:
+                faults.append(f"{size}, {served}, {path.counters}")
+            if not (verdicts == verdicts[0]).all():
+                faults.append("one call saw two generations")
+        looks.append(count)
+
+    readers = [threading.Thread(target=look, args=(shards,)) for shards in (1, 2)]
+    for reader in readers:
+        reader.start()
+    for number in range(changes):
+        west.apply(endpoints(ADDRESSES if number % 2 else ()))
+    done.set()
+    for reader in readers:
+        reader.join()
+
+    assert not faults
+    assert len(looks) == len(readers)
 
 
 def everything(mesh: fm.Mesh) -> dict[str, Any]:
