@@ -19,7 +19,7 @@ EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
-        bench-gate bench-peers stubs format constraints clean
+        bench-gate bench-peers plots stubs format constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -108,6 +108,11 @@ bench-peers: develop  ## Maglev tables beside Cilium's and others' (needs Go)
 	cmake --build --preset release --target maglev_bench
 	$(BIN)/python benchmarks/peers/compare.py
 
+plots: develop $(STAMPS)/plots  ## draw docs/images anew, the peers' ratios measured in this run (needs Go)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target maglev_bench
+	$(BIN)/python benchmarks/plots.py
+
 stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
 	$(BIN)/python scripts/generate_stubs.py --write
 
@@ -137,6 +142,10 @@ $(STAMPS)/user: pyproject.toml constraints.txt CMakeLists.txt $(CORE_SOURCES) $(
 $(STAMPS)/tools: pyproject.toml constraints.txt | $(STAMPS)/venv
 	$(PIP) install -c constraints.txt pip
 	$(PIP) install -c constraints.txt --group dev
+	touch $@
+
+$(STAMPS)/plots: pyproject.toml constraints.txt | $(STAMPS)/tools
+	$(PIP) install -c constraints.txt --group plots
 	touch $@
 
 # The editable install knows the packages that were there when it was made.

@@ -20,7 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        wanted = ["--report", str(report), "--group", "dev", "pip", ".[all]"]
+        wanted = ["--report", str(report), "--group", "dev", "--group", "plots", "pip", ".[all]"]
         subprocess.run([*command, *wanted], cwd=ROOT, check=True)
         installs = json.loads(report.read_text())["install"]
     found = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in installs}

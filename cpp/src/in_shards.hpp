@@ -150,13 +150,19 @@ class ShardWorker {
     service.renew(renewal_by(protocol, tcp_flags, time), &F::Connection::out_seen);
     if (flow.counter != Flow<F>::kNotCounted) ++counters_.numbered(flow.counter).packets;
 
-    Packet<F> ends;
-    read<F>(packets_, at(place), ends);
-    if (!flow.to_source) {
-      F::read(flow.address.data(), 0, ends.destination);
-      ends.destination_port = __builtin_bswap16(flow.port);
+    typename F::Stored source;
+    typename F::Stored destination;
+    F::read(packets_.source, at(place), source);
+    std::uint16_t port = packets_.destination_port[at(place)];
+    if (flow.to_source) {
+      F::read(packets_.destination, at(place), destination);
+    } else {
+      F::read(flow.address.data(), 0, destination);
+      port = flow.port;
     }
-    block_.second[place] = second_shard(ends);
+    block_.second[place] =
+        shard_of_ends(source, destination, __builtin_bswap16(packets_.source_port[at(place)]),
+                      __builtin_bswap16(port), protocol);
     block_.passages[place].flow = &flow;
     return true;
   }
@@ -171,13 +177,15 @@ class ShardWorker {
     if (opens_or_closes(s.protocol, s.tcp_flags)) tables_.restamp(s.protocol);
     passage.footing.template take_service<F>(tables_.trace, own_.connections(s.protocol));
     count(s, counters_);
-    block_.second[place] = second_shard(s);
+    block_.second[place] =
+        shard_of_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);
   }
 
-  std::uint8_t second_shard(const Packet<F>& s) const {
+  std::uint8_t shard_of_ends(const F::Stored& source, const F::Stored& destination, std::uint16_t source_port,
+                             std::uint16_t destination_port, std::uint8_t protocol) const {
     // Another secret, as the shard must not decide on the bucket within it.
     return shard_of(
-        connection_hash<F>(s.source, s.destination, s.source_port, s.destination_port, s.protocol, ~secret_));
+        connection_hash<F>(source, destination, source_port, destination_port, protocol, ~secret_));
   }
 
   void second_part(Places group) {
