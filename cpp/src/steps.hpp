@@ -51,7 +51,8 @@ bool tracked_out(const S& s) {
   return s.source_here || s.service;
 }
 
-// What arrives as an answer through one service may have gone to another, which is the one that it belongs to.
+// What arrives as an answer through one service may have gone to another, which is the one that it belongs
+// to.
 template <class S>
 void keep_service(S& s) {
   if (s.service) s.service_number = s.service->number;
