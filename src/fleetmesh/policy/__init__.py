@@ -1,0 +1,34 @@
+"""
+Network policy: who may reach whom, in every dialect that a cluster may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fleetmesh.policy.cilium import read_cilium_policy
+from fleetmesh.policy.cluster_policy import read_cluster_policy
+from fleetmesh.policy.kubernetes import read_network_policy
+from fleetmesh.policy.reading import Refused
+from fleetmesh.policy.rule import Rule
+from fleetmesh.policy.settings import Reading
+from fleetmesh.resources.model import PolicyObject
+
+__all__ = ["Reading", "Refused", "Rule", "read_policy"]
+
+_READERS: Mapping[str, Callable[[PolicyObject, Reading], tuple[Rule, ...]]] = {
+    "CiliumNetworkPolicy": read_cilium_policy,
+    "CiliumClusterwideNetworkPolicy": read_cilium_policy,
+    "NetworkPolicy": read_network_policy,
+    "ClusterNetworkPolicy": read_cluster_policy,
+}
+
+
+def read_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
+    """
+    The rules of a policy, whatever its dialect.
+
+    Raises:
+        Refused: It can't be taken, and has no effect; names the field and why.
+    """
+    return _READERS[policy.kind](policy, reading)

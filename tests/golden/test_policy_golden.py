@@ -1,0 +1,51 @@
+"""
+Every verdict of golden/policy.json, which Cilium's own packages computed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from doubles.policy import Config, Side, World, verdict_of
+from fleetmesh.resources import read_manifests
+
+GOLDEN = json.loads((Path(__file__).parent / "policy.json").read_text())
+CASES = {case["id"]: case for case in GOLDEN["cases"]}
+ASSERTED = ("verdict", "enforced", "matched", "l7", "auth", "l7_allow", "spec_verdict")
+
+
+def world(case: dict[str, Any]) -> World:
+    clusters = {}
+    for name, cluster in case["clusters"].items():
+        read = read_manifests(cluster["manifests"])
+        clusters[name] = Config(**cluster.get("config") or {}), read.resources
+    return World(clusters, case.get("dns") or {})
+
+
+def said(side: Side | None) -> dict[str, Any] | None:
+    return None if side is None else attrs.asdict(side)
+
+
+def wanted(side: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if side is None else {name: side.get(name) for name in ASSERTED}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_double_decides_as_cilium(name: str) -> None:
+    case = CASES[name]
+    fleet = world(case)
+
+    refused = {cluster: sorted(agent.refused) for cluster, agent in fleet.agents.items() if agent.refused}
+    assert refused == {cluster: sorted(each) for cluster, each in (case.get("rejected") or {}).items()}
+    for query in case["queries"]:
+        l7 = {name: query[name] for name in ("http", "dns_query") if name in query}
+        sides = fleet.decide(query["from"], query["to"], query["proto"], query["port"], **l7)
+        expected = query["expect"]
+        found = {direction: said(side) for direction, side in sides.items()}
+        assert found == {each: wanted(expected.get(each)) for each in found}, query
+        assert verdict_of(sides) == expected["verdict"], query
