@@ -18,6 +18,7 @@ namespace fleetmesh::bindings {
 
 void register_build(pybind11::module_& module);
 void register_maglev(pybind11::module_& module);
+void register_policy(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   fleetmesh::bindings::register_datapath(module);
   fleetmesh::bindings::register_mesh(module);
   fleetmesh::bindings::register_maglev(module);
+  fleetmesh::bindings::register_policy(module);
 }

@@ -12,6 +12,8 @@ __all__: list[str] = [
     "Core",
     "Datapath",
     "Delta",
+    "EndpointPolicy",
+    "PolicyRepository",
     "Selection",
     "ServiceSpec",
     "Snapshot",
@@ -404,6 +406,123 @@ class Core:
     def snapshot(self) -> Snapshot: ...
     @property
     def generation(self) -> int: ...
+
+class EndpointPolicy:
+    """
+    What one endpoint is judged by.
+    """
+    def __len__(self) -> int: ...
+    def enforced(self, ingress: bool) -> bool:
+        """
+        Whether any rule speaks about that direction.
+        """
+    def isolated(self, ingress: bool) -> bool:
+        """
+        Whether what no rule allows is refused.
+        """
+    def lookup(
+        self,
+        ingress: bool,
+        peer: typing.SupportsInt | typing.SupportsIndex,
+        aggregate: typing.SupportsInt | typing.SupportsIndex,
+        protocol: typing.SupportsInt | typing.SupportsIndex,
+        port: typing.SupportsInt | typing.SupportsIndex,
+    ) -> tuple[bool, int, int, bool, int]:
+        """
+        (found, precedence, authentication, whether that is explicit, number of the rule).
+        """
+    @property
+    def conflict(self) -> tuple[int, int, str] | None:
+        """
+        (number of a rule, of another, why they can't both be carried out), or None.
+        """
+
+class PolicyRepository:
+    """
+    The policies of one cluster, and the identities it knows.
+    """
+    def __init__(
+        self,
+        *,
+        enforcement: typing.SupportsInt | typing.SupportsIndex,
+        allow_host: bool,
+        host_firewall: bool,
+        cluster: typing.SupportsInt | typing.SupportsIndex,
+        cluster_shift: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def aggregate_of(self, identity: typing.SupportsInt | typing.SupportsIndex) -> int:
+        """
+        Of whom an entry is asked for besides the identity's own.
+        """
+    def remove_identity(self, number: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def resolve(
+        self,
+        terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        named_ports: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+        is_host: bool,
+        is_init: bool,
+    ) -> EndpointPolicy: ...
+    def set_identity(
+        self,
+        number: typing.SupportsInt | typing.SupportsIndex,
+        terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        named_ports: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+    ) -> None:
+        """
+        Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.
+        """
+    def set_rules(
+        self,
+        selectors: collections.abc.Sequence[
+            collections.abc.Sequence[
+                tuple[bool, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]
+            ]
+        ],
+        rules: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                bool,
+                bool,
+                bool,
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                collections.abc.Sequence[
+                    tuple[
+                        collections.abc.Sequence[
+                            tuple[
+                                typing.SupportsInt | typing.SupportsIndex,
+                                typing.SupportsInt | typing.SupportsIndex,
+                                typing.SupportsInt | typing.SupportsIndex,
+                                typing.SupportsInt | typing.SupportsIndex,
+                            ]
+                        ],
+                        typing.SupportsInt | typing.SupportsIndex,
+                        typing.SupportsInt | typing.SupportsIndex,
+                        typing.SupportsInt | typing.SupportsIndex,
+                    ]
+                ],
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+    ) -> None:
+        """
+        Selectors are lists of (negated, terms of which any is enough).
+        """
 
 def maglev_fill(
     how: str,

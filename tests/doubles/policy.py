@@ -320,7 +320,7 @@ def covers(port: PortRange, packet: Packet, named: Mapping[str, NamedPort]) -> i
         known = named.get(port.name)
         same = known is not None and PROTOCOL_NUMBERS[known.protocol] == packet.protocol
         return 24 if same and known is not None and known.number == packet.port else None
-    if not port.first and not port.last and packet.protocol not in {1, 58}:
+    if not port.first:
         return 8
     if not port.first <= packet.port <= port.last:
         return None

@@ -11,7 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from doubles.policy import Config, Side, World, verdict_of
+from doubles.policy import Config, Packet, Side, World, verdict_of
+from doubles.policy_core import CoreWorld
+from fleetmesh.policy.rule import PROTOCOL_NUMBERS
 from fleetmesh.resources import read_manifests
 
 GOLDEN = json.loads((Path(__file__).parent / "policy.json").read_text())
@@ -49,3 +51,18 @@ def test_the_double_decides_as_cilium(name: str) -> None:
         found = {direction: said(side) for direction, side in sides.items()}
         assert found == {each: wanted(expected.get(each)) for each in found}, query
         assert verdict_of(sides) == expected["verdict"], query
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_core_decides_as_cilium(name: str) -> None:
+    case = CASES[name]
+    core = CoreWorld(world(case))
+
+    for query in case["queries"]:
+        packet = Packet(PROTOCOL_NUMBERS[query["proto"].upper()], query["port"])
+        sides = core.decide(query["from"], query["to"], packet)
+        found = {direction: said(side) for direction, side in sides.items()}
+        # What proxies decide, and how the specification differs, is not of the core.
+        left = {"l7_allow": None, "spec_verdict": None}
+        expected = {each: wanted(query["expect"].get(each)) for each in found}
+        assert found == {each: side and side | left for each, side in expected.items()}, query

@@ -11,6 +11,7 @@ import attrs
 from fleetmesh.policy.kubernetes import names_cluster, namespaces
 from fleetmesh.policy.l7 import check_name, check_pattern
 from fleetmesh.policy.labels import ANY, CLUSTER, K8S, LabelKey
+from fleetmesh.policy.ports import port_range
 from fleetmesh.policy.reading import Field, read_selector
 from fleetmesh.policy.rule import (
     PROTOCOL_NUMBERS,
@@ -165,7 +166,7 @@ def _ports(field: Field) -> tuple[PortRange, ...]:
             first = last = port["number"].number()
         if not 0 <= first <= last <= 65535:
             raise port.refuse(f"is {first} to {last}; expected ports, the first not past the last")
-        return (PortRange(protocol, first, last),)
+        return (port_range(protocol, first, last),)
     named = field["destinationNamedPort"].text()
     if named:
         return tuple(PortRange(protocol, name=named.lower()) for protocol in WITH_PORTS)

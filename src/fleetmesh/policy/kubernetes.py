@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetmesh.policy.labels import CLUSTER, K8S, NAMESPACE, NAMESPACE_LABELS, LabelKey, is_service_name
+from fleetmesh.policy.ports import port_range
 from fleetmesh.policy.reading import Field, read_selector
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction, PortRange, PortRule, Rule, Source
 from fleetmesh.policy.selectors import WILDCARD, CidrSelector, LabelSelector, Selector, parse_prefix
@@ -111,4 +112,4 @@ def _port(field: Field) -> PortRange:
     first = 0 if given is None else given
     if not isinstance(first, int) or not 0 <= first <= 65535:
         raise field["port"].refuse(f"is {given!r}; expected a port's number or name")
-    return PortRange(protocol, first, max(first, field["endPort"].number()))
+    return port_range(protocol, first, field["endPort"].number())

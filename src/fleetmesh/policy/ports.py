@@ -79,8 +79,15 @@ def read_port(field: Field) -> tuple[PortRange, ...]:
     last = field["endPort"].number()
     if not 0 <= last <= 65535:
         raise field["endPort"].refuse(f"is {last}; expected 0 to 65535")
-    # A range that ends before it begins is the first port alone (pkg/policy keysForRange).
-    return tuple(PortRange(protocol, first, max(first, last)) for protocol in protocols)
+    return tuple(port_range(protocol, first, last) for protocol in protocols)
+
+
+def port_range(protocol: int, first: int, last: int) -> PortRange:
+    """
+    Port 0 is every port, whatever the end; a range that ends before it begins is the first port alone
+    (pkg/policy keysForRange).
+    """
+    return PortRange(protocol, first, max(first, last) if first else 0)
 
 
 def read_icmp(field: Field) -> tuple[PortRange, ...]:
@@ -108,7 +115,7 @@ def _icmp_types(fields: tuple[Field, ...]) -> Iterator[PortRange]:
             number = each["type"].number(-1)
         if not 0 <= number <= 255:
             raise each["type"].refuse(f"is {given!r}; expected 0 to 255 or a name")
-        yield PortRange(PROTOCOL_NUMBERS[protocol], number, number)
+        yield port_range(PROTOCOL_NUMBERS[protocol], number, number)
 
 
 def _port_text(field: Field) -> str:

@@ -27,7 +27,7 @@ from fleetmesh.policy.labels import (
 
 Operator: TypeAlias = Literal["Equals", "In", "NotIn", "Exists", "DoesNotExist"]
 
-_WORLDS = ("world", "world-ipv4", "world-ipv6")
+WORLDS = ("world", "world-ipv4", "world-ipv6")
 _GROUP_NAME = "io.cilium.policy.cidrgroupname"
 _GROUP_VALUE = "+"
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
@@ -231,7 +231,7 @@ _OF_A_CLUSTER: tuple[Selector, ...] = tuple(
 )
 _ENTITIES: Mapping[str, tuple[Selector, ...]] = {
     "all": (WILDCARD,),
-    "world": tuple(map(reserved_selector, (*_WORLDS, "aggregate-world"))),
+    "world": tuple(map(reserved_selector, (*WORLDS, "aggregate-world"))),
     "world-ipv4": (reserved_selector("world-ipv4"),),
     "world-ipv6": (reserved_selector("world-ipv6"),),
     "host": (reserved_selector("host"),),
@@ -258,20 +258,23 @@ def _has(labels: LabelSet, label: Label) -> bool:
 
 def _has_address(labels: LabelSet, match_modes: Collection[str]) -> bool:
     """Whether CIDRs select such an identity at all (CIDRSelector.Matches)."""
-    if any(labels.has(RESERVED, world) for world in _WORLDS):
+    if any(labels.has(RESERVED, world) for world in WORLDS):
         return True
     is_node = labels.has(RESERVED, "host") or labels.has(RESERVED, "remote-node")
     return ("nodes" if is_node else "pods") in match_modes
 
 
-def _group_matches(requirement: Requirement, labels: LabelSet) -> bool:
+def group_keys(requirement: Requirement) -> Sequence[LabelKey]:
+    """The keys of which networks of a group that is meant, or not meant, have one."""
     if requirement.operator in {"Exists", "DoesNotExist"}:
-        return requirement.matches(labels)
-    key = requirement.key
-    there = any(
-        labels.has(key.source, f"{key.key}{_GROUP_VALUE}{value}") for value in sorted(requirement.values)
-    )
-    return there == (requirement.operator != "NotIn")
+        return (requirement.key,)
+    source, key = requirement.key.source, requirement.key.key
+    return [LabelKey(source, f"{key}{_GROUP_VALUE}{value}") for value in sorted(requirement.values)]
+
+
+def _group_matches(requirement: Requirement, labels: LabelSet) -> bool:
+    there = any(labels.lookup(key) is not None for key in group_keys(requirement))
+    return there != (requirement.operator in {"NotIn", "DoesNotExist"})
 
 
 def parse_cidr(text: str) -> Network:

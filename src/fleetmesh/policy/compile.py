@@ -1,0 +1,179 @@
+"""
+Rules, selectors and labels as the core takes them: statements on labels are numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from fleetmesh.policy.labels import ANY, RESERVED, LabelSet, NamedPort, Network, network_label
+from fleetmesh.policy.rule import PROTOCOL_NUMBERS, TIERS, PortRange, PortRule, Rule
+from fleetmesh.policy.selectors import (
+    WORLDS,
+    CidrSelector,
+    FqdnSelector,
+    LabelSelector,
+    Requirement,
+    Selector,
+    group_keys,
+)
+
+CoreRequirement: TypeAlias = tuple[bool, list[int]]
+"""Whether it is negated; statements of which any is enough."""
+
+CoreSelector: TypeAlias = list[CoreRequirement]
+CorePort: TypeAlias = tuple[int, int, int, int]
+CorePortRule: TypeAlias = tuple[list[CorePort], int, int, int]
+CoreRule: TypeAlias = tuple[int, int, int, float, int, bool, bool, bool, list[int], list[CorePortRule], int]
+
+DIRECTIONS = ("egress", "ingress")
+VERDICTS = ("allow", "deny", "pass")
+PARSERS = (None, "http", "dns", "tls", "crd")
+AUTHENTICATION = ("", "disabled", "required", "test-always-fail")
+"""What an entry says of it is one less, which is Cilium's number."""
+
+
+@attrs.define
+class Numbers:
+    """Gives each text a number, from 1, and the same one again."""
+
+    _numbers: dict[str, int] = attrs.field(factory=dict)
+
+    def of(self, text: str) -> int:
+        return self._numbers.setdefault(text, len(self._numbers) + 1)
+
+
+@attrs.define
+class Compiler:
+    """
+    What a cluster's policies and identities are compiled with.
+
+    Attributes:
+        dual_stack: Whether the cluster has IPv6, which decides what the world is called.
+        cidr_match_modes: Of `nodes` and `pods`, whom networks select besides the world
+            (`policy-cidr-match-mode`).
+    """
+
+    dual_stack: bool = True
+    cidr_match_modes: Collection[str] = ()
+    _terms: Numbers = attrs.field(factory=Numbers)
+    _names: Numbers = attrs.field(factory=Numbers)
+
+    # Identities
+
+    def terms(self, labels: LabelSet) -> list[int]:
+        """Everything that a selector might ask of these labels."""
+        return [self._terms.of(text) for text in self._statements(labels)]
+
+    def _statements(self, labels: LabelSet) -> Iterator[str]:
+        for each in labels:
+            for source in (each.source, ANY):
+                yield f"{source}:{each.key}"
+                yield f"{source}:{each.key}={each.value}"
+        for network in labels.networks:
+            for length in range(network.prefixlen + 1):
+                yield _within(network.supernet(new_prefix=length))
+
+    def named_ports(self, ports: Mapping[str, NamedPort]) -> list[tuple[int, int, int]]:
+        """(name, protocol, port) each."""
+        return [
+            (self._names.of(name), PROTOCOL_NUMBERS[port.protocol], port.number)
+            for name, port in ports.items()
+        ]
+
+    # Rules
+
+    def rules(self, rules: Sequence[Rule]) -> tuple[list[CoreSelector], list[CoreRule]]:
+        """Selectors, each once, and rules, which refer to them by their places."""
+        places: dict[Selector, int] = {}
+        for rule in rules:
+            for selector in (rule.subject, *(rule.peers or ())):
+                places.setdefault(selector, len(places))
+        return [self.selector(each) for each in places], [self._rule(each, places) for each in rules]
+
+    def _rule(self, rule: Rule, places: Mapping[Selector, int]) -> CoreRule:
+        return (
+            DIRECTIONS.index(rule.direction),
+            VERDICTS.index(rule.verdict),
+            TIERS.index(rule.tier),
+            rule.priority,
+            places[rule.subject],
+            rule.on_host,
+            rule.default_deny,
+            rule.peers is None,
+            [places[each] for each in rule.peers or ()],
+            [self._port_rule(each) for each in rule.ports],
+            AUTHENTICATION.index(rule.authentication),
+        )
+
+    def _port_rule(self, rule: PortRule) -> CorePortRule:
+        listener, priority = rule.listener
+        return (
+            [self._port(each) for each in rule.ports],
+            PARSERS.index(rule.parser),
+            self._names.of(listener) if listener else 0,
+            priority,
+        )
+
+    def _port(self, port: PortRange) -> CorePort:
+        return port.protocol, port.first, port.last, self._names.of(port.name) if port.name else 0
+
+    # Selectors
+
+    def selector(self, selector: Selector) -> CoreSelector:
+        match selector:
+            case LabelSelector():
+                return [self._requirement(each) for each in selector.requirements]
+            case FqdnSelector():
+                return [self._any_of([f"{selector.label.source}:{selector.label.key}"])]
+            case CidrSelector():
+                return list(self._cidr(selector))
+
+    def _requirement(self, requirement: Requirement) -> CoreRequirement:
+        key = requirement.key
+        if key.network is not None:
+            wanted = [_within(key.network)]
+        elif requirement.operator in {"Exists", "DoesNotExist"}:
+            wanted = [str(key)]
+        else:
+            wanted = [f"{key}={value}" for value in sorted(requirement.values)]
+        return self._any_of(wanted, negated=requirement.operator in {"NotIn", "DoesNotExist"})
+
+    def _cidr(self, selector: CidrSelector) -> Iterator[CoreRequirement]:
+        yield from self._has_address()
+        if selector.network is not None:
+            wanted = [self._inside(selector.network)]
+            if not selector.network.prefixlen and "pods" in self.cidr_match_modes:
+                wanted.append(_within(selector.network))
+            yield self._any_of(wanted)
+        for group in selector.groups:
+            wanted = [str(each) for each in group_keys(group)]
+            yield self._any_of(wanted, negated=group.operator in {"NotIn", "DoesNotExist"})
+        for hole in selector.excepted:
+            yield self._any_of([self._inside(hole)], negated=True)
+
+    def _inside(self, network: Network) -> str:
+        """Of a whole family its world."""
+        if network.prefixlen:
+            return _within(network)
+        return str(network_label(network, dual_stack=self.dual_stack))
+
+    def _has_address(self) -> Iterator[CoreRequirement]:
+        """Whom networks select at all (CIDRSelector.Matches)."""
+        worlds = [f"{RESERVED}:{world}" for world in WORLDS]
+        nodes = [f"{RESERVED}:{node}" for node in ("host", "remote-node")]
+        modes = self.cidr_match_modes
+        if "pods" not in modes:
+            yield self._any_of([*worlds, *(nodes if "nodes" in modes else ())])
+        elif "nodes" not in modes:
+            yield self._any_of(nodes, negated=True)
+
+    def _any_of(self, statements: Iterable[str], *, negated: bool = False) -> CoreRequirement:
+        return negated, [self._terms.of(text) for text in statements]
+
+
+def _within(network: object) -> str:
+    return f"within {network}"
