@@ -115,8 +115,10 @@ std::vector<Resolution::Spoken> Resolution::spoken(Direction direction) const {
 // Whoever is not isolated may be reached by all; one who is, still by its own node. What is passed on to
 // the end has to find a refusal there (computePolicyEnforcementAndRules).
 void Resolution::add_defaults(Direction direction, bool isolated, std::vector<Spoken>& rules) {
+  double priority = 0;  // one after the other
   const auto add = [&](Verdict verdict, IdentityNumber whom) {
     Rule rule;
+    rule.priority = priority++;
     rule.direction = direction;
     rule.verdict = verdict;
     rule.tier = repository_.options_.default_tier;
@@ -139,7 +141,7 @@ void Resolution::agree(const Spoken& by) {
     const auto place = [&](std::uint32_t peer) {
       return Place{rule.tier, ports.protocol, ports.first, ports.last, ports.name, peer};
     };
-    const Agreed wanted{by, of.parser, of.listener, of.listener_priority, rule.authentication};
+    const Agreed wanted{by, of.parser, of.listener, of.listener_priority, rule.authentication, of.asks_names};
     if (rule.peers.empty()) agree(place(kEverybody), wanted);
     for (const std::uint32_t peer : rule.peers)
       agree(place(repository_.selectors_[peer].empty() ? kEverybody : peer), wanted);
@@ -172,6 +174,10 @@ void Resolution::agree(const Place& place, const Agreed& wanted) {
     return conflict("they ask for different listeners of the same priority");
   if (known.authentication && wanted.authentication && known.authentication != wanted.authentication)
     return conflict("they ask for different authentication");
+  known.asks_names = known.asks_names || wanted.asks_names;
+  // Cilium looks at what was there before, so that the order of the rules matters (mergePortProto).
+  if (known.asks_names && (known.parser == Parser::http || known.parser == Parser::dns))
+    return conflict("they ask for names of servers and for L7 rules, without terminating TLS");
   known.parser = *parser;
   known.authentication = std::max(known.authentication, wanted.authentication);
   if (wanted.listener) known.listener = wanted.listener;
@@ -196,7 +202,7 @@ std::vector<Resolution::Draft> Resolution::drafts(const Spoken& by) const {
   if (rule.nobody || (rule.peers.empty() && rule.ports.empty())) return found;
   if (rule.ports.empty()) add_drafts(by, {}, draft, found);
   for (const PortRule& of : rule.ports) {
-    if (of.parser != Parser::none) draft.byte = redirect_byte(of);
+    if (rule.verdict != Verdict::deny) draft.byte = of.parser == Parser::none ? kAllow : redirect_byte(of);
     for (const Ports& ports : of.ports) add_drafts(by, ports, draft, found);
   }
   return found;
@@ -324,10 +330,10 @@ std::optional<Entry> Resolution::settled(const Key& key, const Entry& entry, con
   Entry result = entry;
   bool derived = entry.explicit_authentication || entry.denies();
   bool raised = false;
-  for (int length = key.length - 1; length >= 0; --length) {
+  for (std::uint8_t length = key.length; length--;) {
     if (length && length < kProtocolLength) continue;
     Key outer = key;
-    outer.length = static_cast<std::uint8_t>(length);
+    outer.length = length;
     outer.protocol = length ? key.protocol : std::uint8_t{0};
     outer.port = masked(key.port, outer.length);
     const auto found = all.find(outer);

@@ -43,6 +43,7 @@ class Resolution {
     Name listener = 0;
     std::uint8_t listener_priority = 0;
     std::uint8_t authentication = 0;
+    bool asks_names = false;
   };
   using Place = std::tuple<std::uint8_t, std::uint8_t, std::uint16_t, std::uint16_t, Name, std::uint32_t>;
 

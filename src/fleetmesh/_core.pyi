@@ -514,6 +514,7 @@ class PolicyRepository:
                         typing.SupportsInt | typing.SupportsIndex,
                         typing.SupportsInt | typing.SupportsIndex,
                         typing.SupportsInt | typing.SupportsIndex,
+                        bool,
                     ]
                 ],
                 typing.SupportsInt | typing.SupportsIndex,

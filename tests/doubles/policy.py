@@ -44,6 +44,7 @@ from fleetmesh.policy.selectors import (
     group_labels,
     reserved_selector,
 )
+from fleetmesh.resources import read_manifests
 from fleetmesh.resources.model import Pod, PolicyObject, Resource, Service
 
 PARSER_RANKS = {"http": 101, "tls": 116, "dns": 121, "crd": 126}
@@ -104,7 +105,13 @@ class Candidate:
     port: PortRange
     selector: Selector
     length: int  # how much of protocol and port it names, in bits
-    specific: bool  # whether it names the identity and not its aggregate
+    specific: bool  # whether it names the identity
+    aggregate: bool  # whether it names its aggregate
+
+    @property
+    def standing(self) -> tuple[float, float]:
+        """The level, the higher of which decides."""
+        return -self.level[0], -self.level[1]
 
     @property
     def level(self) -> tuple[int, float]:
@@ -176,13 +183,14 @@ class Agent:
         ]
         inside = sorted((each for each in self.cidrs if address in each), key=lambda each: each.prefixlen)
         groups = [label for network, labels in self.groups if address in network for label in labels]
+        if not inside and not groups and not fqdn:
+            world = world_label(address.version, dual_stack=True) if dual else reserved("world")
+            return Identity(LabelSet.of([world]), "")
         labels = [world_label(address.version, dual_stack=dual), *groups, *fqdn]
         if inside and inside[-1].prefixlen:
             labels.append(cidr_label(inside[-1]))
-        is_known = bool(inside or groups or fqdn) and not (
-            inside and not inside[-1].prefixlen and not groups and not fqdn
-        )
-        return Identity(LabelSet.of(labels), "aggregate-world" if is_known else "")
+        alone = len(labels) == 1
+        return Identity(LabelSet.of(labels), "" if alone else "aggregate-world")
 
     def selects(self, selector: Selector, identity: Identity) -> tuple[bool, bool]:
         """Whether it selects the identity itself, and whether its aggregate."""
@@ -235,9 +243,9 @@ class Agent:
     def _default_rules(
         self, rules: Sequence[Rule], direction: str, *, isolated: bool, on_host: bool
     ) -> Iterator[Rule]:
-        def default(verdict: str, peer: Selector) -> Rule:
-            source = Source("reserved", verdict)
-            return Rule(direction, verdict, WILDCARD, (peer,), source, "default", default_deny=False)  # type: ignore[arg-type]
+        def default(verdict: str, peer: Selector, priority: int = 0) -> Rule:
+            ends: Any = (direction, verdict, WILDCARD, (peer,), Source("reserved", verdict))
+            return Rule(*ends, "default", priority, default_deny=False)
 
         if not isolated:
             yield default("allow", WILDCARD)
@@ -245,7 +253,7 @@ class Agent:
         if direction == "ingress" and self.config.allow_localhost == "always" and not on_host:
             yield default("allow", reserved_selector("host"))
         if any(each.verdict == "pass" for each in rules):
-            yield default("deny", WILDCARD)
+            yield default("deny", WILDCARD, 1)
 
     def _candidates(
         self, rule: Rule, subject: Identity, peer: Identity, packet: Packet
@@ -265,7 +273,7 @@ class Agent:
                 named = (subject if rule.direction == "ingress" else peer).named_ports
                 length = covers(port, packet, named)
                 if length is not None:
-                    yield Candidate(rule, port_rule, port, selector, length, itself)
+                    yield Candidate(rule, port_rule, port, selector, length, itself, aggregate)
 
     def _side(
         self,
@@ -286,7 +294,7 @@ class Agent:
         spec = "deny" if leak else None
         if best.rank == DENY:
             return Side("deny", True, True)
-        auth = authentication(winners)
+        auth = authentication(found)
         if best.parser is None:
             return Side("allow", True, True, auth=auth, spec_verdict=spec)
         allowed = None
@@ -334,18 +342,73 @@ def is_within(number: int, length: int, port: PortRange) -> bool:
     return port.first <= start and start + size - 1 <= port.last
 
 
-def authentication(winners: Sequence[Candidate]) -> str | None:
-    allowed = [each for each in winners if each.rank != PASS]
-    most = max((each.length, each.specific) for each in allowed)
-    nearest = [
-        AUTHENTICATION[each.rule.authentication]
-        for each in allowed
-        if (each.length, each.specific) == most and each.rule.authentication
-    ]
-    if nearest:
-        return AUTHENTICATION_NAMES[max(nearest)]
-    derived = max((AUTHENTICATION.get(each.rule.authentication, 0) for each in allowed), default=0)
-    return AUTHENTICATION_NAMES[derived] if derived else None
+@attrs.frozen
+class Asked:
+    """
+    What the rules for one length of protocol and port come to, of one identity or of its aggregate.
+
+    Attributes:
+        level: The higher one decides.
+        rank: Within the level, likewise.
+        auth: The number of what is asked for; `explicit` says that a rule says so.
+    """
+
+    level: tuple[float, float]
+    rank: int
+    auth: int
+    explicit: bool
+    length: int
+
+
+def authentication(found: Sequence[Candidate]) -> str | None:
+    """As `mapState.lookup` and `authPreferredInsert` have it, which is a matter of entries, not of rules."""
+    own = asked([each for each in found if each.specific])
+    all_of_them = asked([each for each in found if each.aggregate])
+    if own is None or all_of_them is None:
+        one = own or all_of_them
+    elif (own.level, own.rank) != (all_of_them.level, all_of_them.rank):
+        one = max(own, all_of_them, key=lambda each: (each.level, each.rank))
+    else:
+        one, other = (all_of_them, own) if own.length > all_of_them.length else (own, all_of_them)
+        if not one.explicit and other.auth > one.auth:
+            one = attrs.evolve(one, auth=other.auth)
+    assert one is not None
+    return AUTHENTICATION_NAMES[one.auth] if one.explicit or one.auth else None
+
+
+def asked(found: Sequence[Candidate]) -> Asked | None:
+    """What the longest of those that stay says."""
+    merged: dict[int, Asked] = {}
+    for length in {each.length for each in found}:
+        here = [each for each in found if each.length == length]
+        level, rank = max((each.standing, each.rank) for each in here)
+        said = [
+            AUTHENTICATION[each.rule.authentication]
+            for each in here
+            if each.rule.authentication and each.standing == level and rank != DENY
+        ]
+        merged[length] = Asked(level, rank, max(said, default=0), bool(said), length)
+    for length in sorted(merged, reverse=True):
+        stays = settled(
+            merged[length], [merged[each] for each in sorted(merged, reverse=True) if each < length]
+        )
+        if stays is not None:
+            return stays
+    return None
+
+
+def settled(one: Asked, covers: Sequence[Asked]) -> Asked | None:
+    """Under those that cover it, the most specific first."""
+    result, derived, raised = one, one.explicit or one.rank == DENY, False
+    for each in covers:
+        if (each.level, each.rank) > (one.level, one.rank):
+            if DENY in {each.rank, one.rank} or not one.explicit:
+                return None
+            if not raised:
+                result, raised = attrs.evolve(result, level=each.level, rank=each.rank), True
+        if not derived and each.explicit and each.level >= one.level:
+            result, derived = attrs.evolve(result, auth=each.auth), True
+    return result
 
 
 def http_allowed(found: Sequence[Candidate], request: Mapping[str, Any], *, isolated: bool) -> bool | None:
@@ -476,6 +539,15 @@ class World:
             peer = self.peer(agent, other)
             sides[direction] = agent.decide(subject, peer, packet, direction, on_host=on_host, **l7)
         return sides
+
+
+def world_of(case: Mapping[str, Any]) -> World:
+    """Of a case as golden/policy.json has them."""
+    clusters = {
+        name: (Config(**cluster.get("config") or {}), read_manifests(cluster["manifests"]).resources)
+        for name, cluster in case["clusters"].items()
+    }
+    return World(clusters, case.get("dns") or {})
 
 
 def verdict_of(sides: Mapping[str, Side | None]) -> str:

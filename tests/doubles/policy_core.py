@@ -70,6 +70,17 @@ class CoreAgent:
             self.add(identity, RESERVED[labels[0].key] if alone else (1 << 24) + len(self.numbers))
         return self.numbers[identity]
 
+    def conflicts(self) -> list[str]:
+        """Of all pods of the cluster: why rules can't be carried out."""
+        own = [each for each in self.numbers if each.aggregate == "aggregate-cluster"]
+        found = [
+            self.repository.resolve(
+                self.compiler.terms(each.labels), self.compiler.named_ports(each.named_ports), False, False
+            ).conflict
+            for each in own
+        ]
+        return [each[2] for each in found if each is not None]
+
     def decide(
         self, subject: Identity, peer: Identity, packet: Packet, direction: str, *, on_host: bool = False
     ) -> Side:

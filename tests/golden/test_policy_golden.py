@@ -11,22 +11,13 @@ from typing import Any
 import attrs
 import pytest
 
-from doubles.policy import Config, Packet, Side, World, verdict_of
+from doubles.policy import Packet, Side, verdict_of, world_of
 from doubles.policy_core import CoreWorld
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS
-from fleetmesh.resources import read_manifests
 
 GOLDEN = json.loads((Path(__file__).parent / "policy.json").read_text())
 CASES = {case["id"]: case for case in GOLDEN["cases"]}
 ASSERTED = ("verdict", "enforced", "matched", "l7", "auth", "l7_allow", "spec_verdict")
-
-
-def world(case: dict[str, Any]) -> World:
-    clusters = {}
-    for name, cluster in case["clusters"].items():
-        read = read_manifests(cluster["manifests"])
-        clusters[name] = Config(**cluster.get("config") or {}), read.resources
-    return World(clusters, case.get("dns") or {})
 
 
 def said(side: Side | None) -> dict[str, Any] | None:
@@ -40,7 +31,7 @@ def wanted(side: dict[str, Any] | None) -> dict[str, Any] | None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_double_decides_as_cilium(name: str) -> None:
     case = CASES[name]
-    fleet = world(case)
+    fleet = world_of(case)
 
     refused = {cluster: sorted(agent.refused) for cluster, agent in fleet.agents.items() if agent.refused}
     assert refused == {cluster: sorted(each) for cluster, each in (case.get("rejected") or {}).items()}
@@ -56,7 +47,7 @@ def test_the_double_decides_as_cilium(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_the_core_decides_as_cilium(name: str) -> None:
     case = CASES[name]
-    core = CoreWorld(world(case))
+    core = CoreWorld(world_of(case))
 
     for query in case["queries"]:
         packet = Packet(PROTOCOL_NUMBERS[query["proto"].upper()], query["port"])

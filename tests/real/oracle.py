@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-SOURCES = Path(__file__).parent / "oracles" / "merge"
+SOURCES = Path(__file__).parent / "oracles"
 
 
 def cache() -> Path:
@@ -22,15 +22,16 @@ def cache() -> Path:
     return Path(base) / "fleetmesh"
 
 
-def built() -> Path:
+def built(name: str) -> Path:
     """
-    The program, built if its sources changed since: the first time that takes minutes, and downloads Cilium's
-    modules. Skips the test, saying why, where there is no Go or the modules can't be had.
+    The program of that name, built if its sources changed since: the first time that takes minutes, and
+    downloads Cilium's modules. Skips the test, saying why, where there is no Go or the modules can't be had.
     """
+    sources = SOURCES / name
     digest = hashlib.sha256()
-    for path in sorted(path for path in SOURCES.rglob("*") if path.suffix in (".go", ".mod", ".sum")):
-        digest.update(path.relative_to(SOURCES).as_posix().encode() + path.read_bytes())
-    program = cache() / f"merge-oracle-{digest.hexdigest()[:16]}"
+    for path in sorted(path for path in sources.rglob("*") if path.suffix in (".go", ".mod", ".sum")):
+        digest.update(path.relative_to(sources).as_posix().encode() + path.read_bytes())
+    program = cache() / f"{name}-oracle-{digest.hexdigest()[:16]}"
     if program.exists():
         return program
     go = shutil.which("go")
@@ -40,7 +41,7 @@ def built() -> Path:
     unfinished = program.with_suffix(f".{os.getpid()}")
     made = subprocess.run(
         [go, "build", "-o", unfinished, "./cmd/oracle"],
-        cwd=SOURCES,
+        cwd=sources,
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +59,7 @@ def ask(cases: list[dict[str, Any]], repeat: int = 1) -> list[dict[str, Any]]:
 
     A case that Cilium did not settle on in time (on a busy machine) comes back without.
     """
-    program = built()
+    program = built("merge")
     done = subprocess.run(
         [program, "-repeat", str(repeat), "-j", str(os.cpu_count() or 1)],
         input=json.dumps({"cases": cases}),
@@ -69,3 +70,16 @@ def ask(cases: list[dict[str, Any]], repeat: int = 1) -> list[dict[str, Any]]:
     assert done.stdout, done.stderr
     answered: list[dict[str, Any]] = json.loads(done.stdout)["cases"]
     return answered
+
+
+def verdicts(cases: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """
+    The cases of policies with Cilium's answers, and by the id of those that it can't resolve why.
+    """
+    done = subprocess.run(
+        [built("policy")], input=json.dumps({"cases": cases}), capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    failed = dict(line.split(" ", 1) for line in done.stderr.splitlines())
+    answered: list[dict[str, Any]] = json.loads(done.stdout)["cases"]
+    return [case for case in answered if case["id"] not in failed], failed

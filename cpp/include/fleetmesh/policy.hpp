@@ -61,6 +61,7 @@ struct PortRule {
   Parser parser = Parser::none;
   Name listener = 0;                   // of a crd parser
   std::uint8_t listener_priority = 0;  // 0: that of the parser
+  bool asks_names = false;             // of the server, while TLS goes on to it
 };
 
 struct Rule {

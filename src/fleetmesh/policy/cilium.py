@@ -289,7 +289,7 @@ class _Spec:
             return PortRule(ports, "crd", (), names, listener)
         if parser is None and (names or any(field[name].is_set for name in _TLS)):
             parser = "tls"
-        return PortRule(ports, parser, l7, names)
+        return PortRule(ports, parser, l7, names, terminates_tls=terminated)
 
     def _check_l7(self, field: Field, parser: Parser | None, direction: Direction, *, on_host: bool) -> None:
         if parser is None:

@@ -26,7 +26,7 @@ CoreRequirement: TypeAlias = tuple[bool, list[int]]
 
 CoreSelector: TypeAlias = list[CoreRequirement]
 CorePort: TypeAlias = tuple[int, int, int, int]
-CorePortRule: TypeAlias = tuple[list[CorePort], int, int, int]
+CorePortRule: TypeAlias = tuple[list[CorePort], int, int, int, bool]
 CoreRule: TypeAlias = tuple[int, int, int, float, int, bool, bool, bool, list[int], list[CorePortRule], int]
 
 DIRECTIONS = ("egress", "ingress")
@@ -116,6 +116,7 @@ class Compiler:
             PARSERS.index(rule.parser),
             self._names.of(listener) if listener else 0,
             priority,
+            bool(rule.server_names) and not rule.terminates_tls,
         )
 
     def _port(self, port: PortRange) -> CorePort:

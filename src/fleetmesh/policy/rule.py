@@ -107,6 +107,7 @@ class PortRule:
     l7: tuple[L7Rule, ...] = ()
     server_names: tuple[str, ...] = ()
     listener: tuple[str, int] = ("", 0)
+    terminates_tls: bool = False
 
 
 @attrs.frozen
