@@ -244,8 +244,9 @@ class Agent:
         self, rules: Sequence[Rule], direction: str, *, isolated: bool, on_host: bool
     ) -> Iterator[Rule]:
         def default(verdict: str, peer: Selector, priority: int = 0) -> Rule:
-            ends: Any = (direction, verdict, WILDCARD, (peer,), Source("reserved", verdict))
-            return Rule(*ends, "default", priority, default_deny=False)
+            said: Any = {"direction": direction, "verdict": verdict, "tier": "default", "priority": priority}
+            source = Source("reserved", verdict)
+            return Rule(**said, subject=WILDCARD, peers=(peer,), source=source, default_deny=False)
 
         if not isolated:
             yield default("allow", WILDCARD)
