@@ -193,6 +193,12 @@ _KINDS = (
         "Don't mark the Service global, or set its traffic policy to Cluster.",
     ),
     FindingKind(
+        "policy-rejected",
+        "error",
+        "A policy object has no effect, as Cilium would refuse it too.",
+        "Mend the field that the message names.",
+    ),
+    FindingKind(
         "port-name-unmatched",
         "error",
         "A named port of a Service is one that no backend has: the backends are never selected.",

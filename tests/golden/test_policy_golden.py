@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+import fleetmesh as fm
 from doubles.policy import Packet, Side, verdict_of, world_of
 from doubles.policy_core import CoreWorld
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS
@@ -57,3 +58,32 @@ def test_the_core_decides_as_cilium(name: str) -> None:
         left = {"l7_allow": None, "spec_verdict": None}
         expected = {each: wanted(query["expect"].get(each)) for each in found}
         assert found == {each: side and side | left for each, side in expected.items()}, query
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mesh_decides_as_cilium(name: str) -> None:
+    case = CASES[name]
+    mesh = fm.Mesh("golden")
+    for cluster, declared in case["clusters"].items():
+        settings = fm.ClusterSettings(**declared.get("config") or {})
+        mesh.join(cluster, cluster_id=declared["id"], settings=settings).apply(declared["manifests"])
+    for hostname, addresses in (case.get("dns") or {}).items():
+        mesh.dns[hostname] = addresses
+
+    refused = {
+        cluster: sorted(each.subject for each in member.findings if each.code == "policy-rejected")
+        for cluster, member in mesh.members.items()
+    }
+    wanted_refused = {cluster: sorted(each) for cluster, each in (case.get("rejected") or {}).items()}
+    assert {cluster: each for cluster, each in refused.items() if each} == wanted_refused
+    for query in case["queries"]:
+        l7 = {name: query[name] for name in ("http", "dns_query") if name in query}
+        decision = mesh.decide(query["from"], query["to"], protocol=query["proto"], port=query["port"], **l7)
+        expected = query["expect"]
+        for direction in ("egress", "ingress"):
+            side, other = getattr(decision, direction), expected.get(direction)
+            assert (side is None) == (other is None), query
+            if side is not None:
+                found = {name: getattr(side, name) for name in ASSERTED if name != "spec_verdict"}
+                assert found == {name: other.get(name) for name in found}, query
+        assert decision.verdict == expected["verdict"], query

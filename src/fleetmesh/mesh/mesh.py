@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -24,6 +24,7 @@ from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
+from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fleetmesh._core import Delta as CoreDelta
     from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
+    from fleetmesh.policy.decision import Decision
 
 Mode = Literal["cilium", "strict"]
 
@@ -103,6 +105,8 @@ class Mesh:
         self._tables = TableKeeper()
         self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
         self._datapaths = Datapaths()
+        self._dns = LearntNames()
+        self._decided_by: tuple[int, Deciding] | None = None
 
     @classmethod
     def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
@@ -422,6 +426,50 @@ class Mesh:
         number, _ = cluster_and_node(view.names, seen_from)
         return resolve(View(view, view.member(number)), name, type)
 
+    @property
+    def dns(self) -> LearntNames:
+        """What names have resolved to, for rules on names: `mesh.dns["api.example.com"] = ["192.0.2.5"]`."""
+        return self._dns
+
+    def decide(
+        self,
+        source: str,
+        destination: str,
+        *,
+        protocol: str = "TCP",
+        port: int = 0,
+        http: Mapping[str, Any] | None = None,
+        dns_query: str | None = None,
+    ) -> Decision:
+        """
+        What becomes of the first packet of a connection: egress is judged by the policies of the source's
+        cluster, ingress by those of the destination's.
+
+        Args:
+            source: `cluster/namespace/pod`, `host:cluster`, `ip:ADDRESS` or `entity:NAME`.
+            destination: Likewise, or `service:namespace/name`, which is resolved in the source's cluster:
+                then `Decision.backends` has a decision for each backend, and the verdict is the worst.
+            protocol: `TCP`, `UDP`, `SCTP`, `ICMP` or `ICMPv6`.
+            port: Of ICMP the type; of a service its own port, which may be left out where it has only one.
+            http: A request to judge by L7 rules: `method`, `path`, `host`, `headers`.
+            dns_query: A name, likewise.
+
+        Raises:
+            NotFoundError: There is no such end; names the nearest.
+            ValueError: An end, the protocol, the port or the request is malformed.
+            ImportError: An HTTP rule has to be matched, and the extra `l7` is not installed.
+        """
+        return decide(self, source, destination, flow_of(protocol, port, http, dns_query))
+
+    def _deciding(self) -> Deciding:
+        """What decides at the newest state."""
+        last, view = self._decided_by, self._viewpoint
+        if last is None or last[0] != self._dns.version or last[1].view is not view:
+            shift = 16 if self.max_connected_clusters == 255 else 15
+            last = (self._dns.version, Deciding(view, shift, self._dns.parsed()))
+            self._decided_by = last
+        return last[1]
+
     def fork(self) -> Mesh:
         """
         A mesh of the same state, to be changed separately: for asking what would happen.
@@ -441,6 +489,7 @@ class Mesh:
             other._tables = TableKeeper()
             other._datapaths = Datapaths()
             other._viewpoint = self._viewpoint
+            other._dns, other._decided_by = self._dns.copy(), None
             return other
 
     def compare(self, other: Mesh) -> Comparison:

@@ -14,6 +14,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh.carving import used_by_nodes
+from fleetmesh.mesh.deciding import read_policies
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
 from fleetmesh.resources.manifests import unknown_kind_findings
@@ -150,6 +151,10 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     for found in store.source_findings.values():
         yield from found
     yield from store.trouble.values()
+    for policy, why in read_policies(member).refused:
+        yield finding(
+            "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin
+        )
     for plan in store.imports.values():
         yield from plan.findings
     for kinds in store.unknown.values():

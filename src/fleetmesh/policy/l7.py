@@ -7,19 +7,12 @@ from __future__ import annotations
 
 import re
 
-try:
-    import re2  # type: ignore[import-untyped]
-except ModuleNotFoundError:
-    re2 = None
-
 from fleetmesh.policy.reading import Field
+from fleetmesh.policy.regex import check_regex
 from fleetmesh.policy.rule import DnsRule, HeaderMatch, HttpRule, L7Rule, Parser
 
 MOST_OF_A_NAME = 255
 
-_QUIET = None if re2 is None else re2.Options()
-if _QUIET is not None:
-    _QUIET.log_errors = False  # to stderr; who asks is told
 
 _NAME = re.compile(r"[-a-zA-Z0-9_.]+")
 _PATTERN = re.compile(r"[-a-zA-Z0-9_.*]+")
@@ -28,7 +21,6 @@ _REMOVED = {
     "l7proto": "rules of own L7 protocols were removed in Cilium 1.19",
     "l7": "rules of own L7 protocols were removed in Cilium 1.19",
 }
-_ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 _MISMATCHES = ("", "LOG", "ADD", "DELETE", "REPLACE")
 
 
@@ -105,26 +97,3 @@ def check_pattern(text: str) -> str:
     if text and not _PATTERN.fullmatch(text):
         raise ValueError(f"is {text!r}; expected letters, digits, '-', '_', '.' and '*'")
     return text
-
-
-def check_regex(text: str) -> str:
-    """
-    Without RE2, which is the extra `l7`, any text passes; who asks about such a rule is told to install it.
-
-    Raises:
-        ValueError: It is no regular expression of Go's.
-    """
-    if re2 is None or not text:
-        return text
-    if _ANY_BYTE.search(text):
-        raise ValueError(f"is {text!r}: Go's syntax has no \\C")
-    try:
-        re2.compile(text, _QUIET)
-    except re2.error as error:
-        raise ValueError(f"is {text!r}, which is no regular expression: {_words(error)}") from None
-    return text
-
-
-def _words(error: Exception) -> str:
-    said = error.args[0]
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -71,8 +71,8 @@ def read_port(field: Field) -> tuple[PortRange, ...]:
     One entry of `ports`: a port, a range or a name, for one protocol or for TCP, UDP and SCTP.
     """
     field.object(("port", "endPort", "protocol"))
-    protocols = _protocols(field["protocol"])
     text = _port_text(field["port"])
+    protocols = _protocols(field["protocol"], field["port"])
     if is_service_name(text):
         return tuple(PortRange(protocol, name=text.lower()) for protocol in protocols)
     first = _number(field["port"], text)
@@ -121,7 +121,10 @@ def _icmp_types(fields: tuple[Field, ...]) -> Iterator[PortRange]:
 def _port_text(field: Field) -> str:
     text = field.text()
     if not text:
-        raise field.refuse("is missing; expected a port's number or name")
+        raise field.refuse(
+            "is missing; expected a port's number or name (protocols without ports may leave it out under "
+            "the flag enable-extended-ip-protocols, which fleetmesh does not know)"
+        )
     return text
 
 
@@ -136,10 +139,12 @@ def _number(field: Field, text: str) -> int:
     return number
 
 
-def _protocols(field: Field) -> tuple[int, ...]:
+def _protocols(field: Field, port: Field) -> tuple[int, ...]:
     name = (field.text() or "ANY").upper()
     if name in _WITHOUT_PORTS:
-        raise field.refuse(f"is {name}; protocols without ports need the flag enable-extended-ip-protocols")
-    if name not in _PROTOCOLS:
-        raise field.refuse(f"is {name!r}; expected one of {', '.join(_PROTOCOLS)}")
+        if port.text() != "0":
+            raise port.refuse(f"is {port.text()!r}; {name} has no ports, so that it must be 0")
+    elif name not in _PROTOCOLS:
+        known = ", ".join((*_PROTOCOLS, *_WITHOUT_PORTS))
+        raise field.refuse(f"is {name!r}; expected one of {known}")
     return WITH_PORTS if name == "ANY" else (PROTOCOL_NUMBERS[name],)

@@ -1,0 +1,381 @@
+"""
+One cluster's policies over the identities that it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+import attrs
+
+from fleetmesh import _core
+from fleetmesh.policy.compile import Compiler
+from fleetmesh.policy.decision import Side, Statement
+from fleetmesh.policy.labels import (
+    Label,
+    LabelSet,
+    NamedPort,
+    Network,
+    cidr_label,
+    reserved,
+    world_label,
+)
+from fleetmesh.policy.matching import Request, dns_matches, http_matches
+from fleetmesh.policy.rule import (
+    ANY_PROTOCOL,
+    EVERYTHING,
+    PROTOCOL_NUMBERS,
+    TIERS,
+    Direction,
+    DnsRule,
+    HttpRule,
+    PortRange,
+    PortRule,
+    Rule,
+)
+from fleetmesh.policy.selectors import WILDCARD, CidrSelector, FqdnSelector, LabelSelector, Selector
+
+RESERVED: Mapping[str, int] = {
+    "host": 1,
+    "world": 2,
+    "unmanaged": 3,
+    "health": 4,
+    "init": 5,
+    "remote-node": 6,
+    "kube-apiserver": 7,
+    "ingress": 8,
+    "world-ipv4": 9,
+    "world-ipv6": 10,
+    "aggregate-cluster": 11,
+    "aggregate-cluster-mesh": 12,
+    "aggregate-world": 13,
+    "aggregate-remote-node": 14,
+}
+"""pkg/identity numericidentity.go."""
+
+FIRST_LOCAL = 1 << 24
+_PARSER_BYTES = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns"}
+_AUTHENTICATION = ("disabled", "spire", "test-always-fail")
+_ENFORCEMENTS = ("default", "always", "never")
+_DENY, _ALLOW = 255, 1
+_PORT_BITS = 24
+
+
+@attrs.frozen
+class Identity:
+    """What policies tell apart: a number, labels, and the named ports of those who have them."""
+
+    number: int
+    labels: LabelSet
+    named_ports: Mapping[str, NamedPort] = attrs.field(factory=dict, eq=False)
+
+
+@attrs.frozen
+class Options:
+    """
+    Attributes:
+        enforcement: `default`, `always` or `never`.
+        allow_host: Whether a node may reach its own pods, whatever isolates them.
+        cluster_shift: Bits of an identity's number below its cluster's id: 16, or 15 in a mesh of 511.
+    """
+
+    cluster_id: int
+    enforcement: str = "default"
+    allow_host: bool = True
+    host_firewall: bool = False
+    dual_stack: bool = True
+    cidr_match_modes: tuple[str, ...] = ()
+    cluster_shift: int = 16
+
+
+@attrs.frozen
+class Flow:
+    """
+    Attributes:
+        protocol: IANA's number.
+        port: Of ICMP the type.
+        http: The request, if one is asked about.
+        dns_query: The name, if one is asked about.
+    """
+
+    protocol: int
+    port: int
+    http: Request | None = None
+    dns_query: str | None = None
+
+
+@attrs.frozen
+class _Match:
+    """A rule that speaks about a flow, by one peer and one range of ports."""
+
+    number: int
+    rule: Rule
+    port_rule: PortRule | None
+    port: PortRange
+    selector: Selector
+
+    @property
+    def level(self) -> tuple[int, float]:
+        return TIERS.index(self.rule.tier), self.rule.priority
+
+
+@attrs.define(eq=False)
+class PolicyJudge:
+    """
+    Decides for the endpoints of one cluster. Identities have to be known before the first question.
+
+    Attributes:
+        rules: All of the cluster, in the order in which Cilium takes them.
+        groups: The networks of CiliumCIDRGroups, with the labels that they give.
+        dns: The names that were resolved, with their addresses.
+    """
+
+    options: Options
+    rules: Sequence[Rule]
+    groups: Sequence[tuple[Network, tuple[Label, ...]]]
+    dns: Mapping[str, Sequence[IPv4Address | IPv6Address]]
+    _compiler: Compiler = attrs.field(init=False)
+    _repository: _core.PolicyRepository = attrs.field(init=False)
+    _networks: frozenset[Network] = attrs.field(init=False)
+    _local: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
+    _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        options = self.options
+        self._compiler = Compiler(options.dual_stack, options.cidr_match_modes)
+        self._repository = _core.PolicyRepository(
+            enforcement=_ENFORCEMENTS.index(options.enforcement),
+            allow_host=options.allow_host,
+            host_firewall=options.host_firewall,
+            cluster=options.cluster_id,
+            cluster_shift=options.cluster_shift,
+        )
+        peers = [each for rule in self.rules for each in rule.peers or ()]
+        self._networks = frozenset(
+            network for each in peers if isinstance(each, CidrSelector) for network in each.networks
+        )
+        for name, number in RESERVED.items():
+            self.know(Identity(number, LabelSet.of([reserved(name)])))
+        self._repository.set_rules(*self._compiler.rules(self.rules))
+
+    def know(self, identity: Identity) -> None:
+        """An identity that peers may have."""
+        terms = self._compiler.terms(identity.labels)
+        self._repository.set_identity(
+            identity.number, terms, self._compiler.named_ports(identity.named_ports)
+        )
+        self._policies.clear()
+
+    def of_address(self, address: IPv4Address | IPv6Address) -> Identity:
+        """
+        Whom this cluster takes an address for that is nobody's in the mesh: the world, or what the longest
+        network that any policy names makes of it (pkg/ipcache).
+        """
+        names = [
+            peer.label
+            for rule in self.rules
+            for peer in rule.peers or ()
+            if isinstance(peer, FqdnSelector) and self._resolved(peer, address)
+        ]
+        groups = [label for network, labels in self.groups if address in network for label in labels]
+        networks = [each for each in self._networks if address in each]
+        if not names and not groups and not networks:
+            world = (
+                world_label(address.version, dual_stack=True)
+                if self.options.dual_stack
+                else reserved("world")
+            )
+            return Identity(RESERVED[world.key], LabelSet.of([world]))
+        labels = [world_label(address.version, dual_stack=self.options.dual_stack), *groups, *names]
+        longest = max(networks, key=lambda each: each.prefixlen, default=None)
+        if longest is not None and longest.prefixlen:
+            labels.append(cidr_label(longest))
+        found = LabelSet.of(labels)
+        if len(found.labels) == 1:
+            return Identity(RESERVED[found.labels[0].key], found)
+        if found not in self._local:
+            self._local[found] = Identity(FIRST_LOCAL + len(self._local), found)
+            self.know(self._local[found])
+        return self._local[found]
+
+    def world(self, version: int) -> Identity:
+        """All addresses of which nothing is known; without IPv6 there is one world."""
+        world = world_label(version, dual_stack=True) if self.options.dual_stack else reserved("world")
+        return Identity(RESERVED[world.key], LabelSet.of([world]))
+
+    def _resolved(self, selector: FqdnSelector, address: IPv4Address | IPv6Address) -> bool:
+        rule = DnsRule(selector.name, selector.pattern)
+        return any(dns_matches(rule, name) for name, addresses in self.dns.items() if address in addresses)
+
+    # Decisions
+
+    def decide(
+        self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool = False
+    ) -> Side:
+        """
+        One side of a flow.
+
+        Args:
+            on_host: Whether the subject is the node itself.
+        """
+        policy = self._policy(subject, on_host=on_host)
+        ingress = direction == "ingress"
+        aggregate = self._repository.aggregate_of(peer.number)
+        found, precedence, auth, explicit, _ = policy.lookup(
+            ingress, peer.number, aggregate, flow.protocol, flow.port
+        )
+        enforced = policy.enforced(ingress)
+        byte = precedence & 255
+        matches = list(self._matches(subject, peer, flow, direction, on_host=on_host)) if enforced else []
+        statements = self._statements(matches)
+        rules = tuple(dict.fromkeys(each.source for each in statements if each.decides))
+        if not found or byte == _DENY:
+            return Side(direction, "deny", enforced, found, rules=rules, statements=statements)
+        said = _AUTHENTICATION[auth] if explicit or auth else None
+        if byte == _ALLOW:
+            return Side(direction, "allow", enforced, True, None, said, None, rules, statements)
+        parser = _PARSER_BYTES.get(byte, "crd")
+        allowed = self._request_allowed(matches, parser, flow, isolated=policy.isolated(ingress))
+        return Side(direction, "redirect", enforced, True, parser, said, allowed, rules, statements)
+
+    def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        key = (subject.labels, on_host)
+        if key not in self._policies:
+            self._policies[key] = self._repository.resolve(
+                self._compiler.terms(subject.labels),
+                self._compiler.named_ports(subject.named_ports),
+                on_host,
+                subject.labels.has("reserved", "init"),
+            )
+        return self._policies[key]
+
+    def _matches(
+        self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
+    ) -> Iterator[_Match]:
+        named = (subject if direction == "ingress" else peer).named_ports
+        for number, rule in enumerate(self.rules):
+            if rule.direction != direction or rule.on_host != on_host or rule.peers is None:
+                continue
+            if not rule.subject.matches(subject.labels) or not (rule.peers or rule.ports):
+                continue
+            selector = next((each for each in rule.peers or (WILDCARD,) if self._selects(each, peer)), None)
+            if selector is None:
+                continue
+            everything: Sequence[tuple[PortRule | None, PortRange]] = ((None, EVERYTHING),)
+            ports = [(each, port) for each in rule.ports for port in each.ports] or everything
+            for port_rule, port in ports:
+                if covers(port, flow, named):
+                    yield _Match(number, rule, port_rule, port, selector)
+
+    def _selects(self, selector: Selector, peer: Identity) -> bool:
+        if isinstance(selector, CidrSelector):
+            options = self.options
+            return selector.matches(
+                peer.labels, dual_stack=options.dual_stack, match_modes=options.cidr_match_modes
+            )
+        if selector.matches(peer.labels):
+            return True
+        # What selects an aggregate selects all that it stands for.
+        aggregate = self._repository.aggregate_of(peer.number)
+        name = next((name for name, number in RESERVED.items() if number == aggregate), None)
+        return (
+            isinstance(selector, LabelSelector)
+            and name is not None
+            and selector.matches(LabelSet.of([reserved(name)]))
+        )
+
+    def _statements(self, matches: Sequence[_Match]) -> tuple[Statement, ...]:
+        """In the order in which they are asked, with who decided."""
+        found = []
+        decided, passed = False, set[int]()
+        by_level = sorted({each.level for each in matches})
+        for level in by_level:
+            here = [each for each in matches if each.level == level]
+            verdict = next(
+                (each for each in ("deny", "allow", "pass") if any(m.rule.verdict == each for m in here)), ""
+            )
+            skipped = level[0] in passed
+            for each in here:
+                because = ""
+                if decided:
+                    because = "a rule of an earlier tier or priority decides"
+                elif skipped:
+                    because = "an earlier rule passes the flow on to the next tier"
+                elif each.rule.verdict != verdict:
+                    because = f"a rule of the same level that says {verdict} comes first"
+                found.append(
+                    Statement(
+                        each.rule.source,
+                        each.rule.verdict,
+                        each.rule.tier,
+                        str(each.selector),
+                        "" if each.port_rule is None else _words(each.port),
+                        not because and verdict != "pass",
+                        because or ("it passes the flow on" if verdict == "pass" else ""),
+                    )
+                )
+            if verdict == "pass" and not skipped:
+                passed.add(level[0])
+            elif verdict and not skipped:
+                decided = True
+        return tuple(sorted(found, key=lambda each: not each.decides))
+
+    def _request_allowed(
+        self, matches: Sequence[_Match], parser: str, flow: Flow, *, isolated: bool
+    ) -> bool | None:
+        allows = [each for each in matches if each.rule.verdict == "allow"]
+        if parser == "http" and flow.http is not None:
+            return True if not isolated else _http_allowed(allows, flow.http)
+        if parser == "dns" and flow.dns_query is not None:
+            return True if not isolated else _dns_allowed(allows, flow.dns_query)
+        return None
+
+
+def _http_allowed(allows: Sequence[_Match], request: Request) -> bool | None:
+    """`None` where a plain rule covers what HTTP rules refuse: then Envoy alone knows."""
+    plain = [each for each in allows if each.port_rule is None or each.port_rule.parser != "http"]
+    for each in allows:
+        if each.port_rule is None or each.port_rule.parser != "http":
+            continue
+        if any(isinstance(rule, HttpRule) and http_matches(rule, request) for rule in each.port_rule.l7):
+            return True
+        # Rules for the same ports and peers are one: one without L7 opens it.
+        if any((each.port, each.selector) == (other.port, other.selector) for other in plain):
+            return True
+    return None if plain else False
+
+
+def _dns_allowed(allows: Sequence[_Match], name: str) -> bool:
+    exact = [
+        each for each in allows if (each.port.first and each.port.first == each.port.last) or each.port.name
+    ]
+    return any(
+        each.port_rule is None
+        or each.port_rule.parser != "dns"
+        or any(isinstance(rule, DnsRule) and dns_matches(rule, name) for rule in each.port_rule.l7)
+        for each in exact
+    )
+
+
+def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
+    """Whether ports of a rule are those of a flow; `named` are the ports of the destination."""
+    if port.protocol == ANY_PROTOCOL:
+        return True
+    if port.protocol != flow.protocol:
+        return False
+    if port.name:
+        known = named.get(port.name)
+        if known is None:
+            return False
+        return (PROTOCOL_NUMBERS[known.protocol], known.number) == (flow.protocol, flow.port)
+    return not port.first or port.first <= flow.port <= port.last
+
+
+def _words(port: PortRange) -> str:
+    protocol = next(name for name, number in PROTOCOL_NUMBERS.items() if number == port.protocol)
+    if port.name:
+        return f"{port.name}/{protocol}"
+    if not port.first:
+        return protocol
+    return f"{port.first}-{port.last}/{protocol}" if port.last > port.first else f"{port.first}/{protocol}"
