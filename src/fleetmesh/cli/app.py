@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "services": "Which services there are, and who serves them for whom.",
         "backends": "What serves a service, as each cluster sees it.",
         "resolve": "What a pod gets from DNS.",
+        "decide": "Whether one end may reach another.",
         "explain": "Why a cluster uses the backends that it uses.",
         "compare": "What would move if something were different.",
         "findings": "What is worth telling, the worst first.",

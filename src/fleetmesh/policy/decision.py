@@ -4,7 +4,8 @@ What was decided on a flow, and why.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -49,6 +50,7 @@ class Side:
             itself would know.
         rules: Those that decided.
         statements: All rules that speak about the flow, those that decide first.
+        advice: The smallest change that would turn the verdict.
     """
 
     direction: Direction
@@ -60,6 +62,19 @@ class Side:
     l7_allow: bool | None = None
     rules: tuple[Source, ...] = ()
     statements: tuple[Statement, ...] = attrs.field(default=(), repr=False)
+    advice: str = attrs.field(default="", repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "verdict": self.verdict,
+            "enforced": self.enforced,
+            "matched": self.matched,
+            "l7": self.l7,
+            "auth": self.auth,
+            "l7_allow": self.l7_allow,
+            "rules": [_place(each) for each in self.rules],
+        }
 
 
 @attrs.frozen
@@ -103,3 +118,93 @@ class Decision:
     source: End
     destination: End
     backends: tuple[Decision, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "verdict": self.verdict,
+            "source": self.source.name,
+            "destination": self.destination.name,
+            "egress": None if self.egress is None else self.egress.to_json(),
+            "ingress": None if self.ingress is None else self.ingress.to_json(),
+            "backends": [each.to_json() for each in self.backends],
+        }
+
+    def explain(self) -> Explanation:
+        """Why it was decided so: both ends, each rule that speaks about the flow, and what would turn it."""
+        return Explanation(self)
+
+
+@attrs.frozen
+class Explanation:
+    """What there is to say about a decision; `str` of it is for people."""
+
+    decision: Decision
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        decision = self.decision
+        return {
+            **decision.to_json(),
+            "source": _end(decision.source),
+            "destination": _end(decision.destination),
+            "egress": None if decision.egress is None else _explained(decision.egress),
+            "ingress": None if decision.ingress is None else _explained(decision.ingress),
+            "backends": [each.explain().to_json() for each in decision.backends],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        decision = self.decision
+        yield f"{decision.source.name} to {decision.destination.name}: {decision.verdict}"
+        for what, end in (("source", decision.source), ("destination", decision.destination)):
+            because = f" ({end.because})" if end.because else ""
+            yield f"  {what}: identity {end.identity}{because}: {end.labels}"
+        for side in (decision.egress, decision.ingress):
+            if side is None:
+                continue
+            yield f"  {side.direction}: {side.verdict}" + (
+                "" if side.enforced else ", no policy speaks about it"
+            )
+            for each in side.statements:
+                mark = "decides" if each.decides else f"not: {each.because}"
+                ports = f" at {each.ports}" if each.ports else ""
+                yield f"    {each.verdict} {each.peer}{ports}: {_where(each.source)} ({mark})"
+            yield f"    to turn it: {side.advice}"
+        for backend in decision.backends:
+            yield from (f"  {line}" for line in backend.explain()._lines())
+
+
+def _explained(side: Side) -> dict[str, Any]:
+    statements = [
+        {
+            "rule": _place(each.source),
+            "verdict": each.verdict,
+            "tier": each.tier,
+            "peer": each.peer,
+            "ports": each.ports,
+            "decides": each.decides,
+            "because": each.because,
+        }
+        for each in side.statements
+    ]
+    return {**side.to_json(), "statements": statements, "advice": side.advice}
+
+
+def _end(end: End) -> dict[str, Any]:
+    labels = [str(each) for each in end.labels]
+    return {"name": end.name, "identity": end.identity, "labels": labels, "because": end.because}
+
+
+def _place(source: Source) -> dict[str, Any]:
+    return {
+        "policy": source.subject,
+        "path": source.path,
+        "where": None if source.origin is None else str(source.origin),
+    }
+
+
+def _where(source: Source) -> str:
+    return f"{source.path} of {source.subject}" + ("" if source.origin is None else f", {source.origin}")

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 import attrs
 
 from fleetmesh import _core
+from fleetmesh.policy.advice import to_allow, to_deny
 from fleetmesh.policy.compile import Compiler
 from fleetmesh.policy.decision import Side, Statement
 from fleetmesh.policy.labels import (
@@ -230,14 +231,21 @@ class PolicyJudge:
         matches = list(self._matches(subject, peer, flow, direction, on_host=on_host)) if enforced else []
         statements = self._statements(matches)
         rules = tuple(dict.fromkeys(each.source for each in statements if each.decides))
-        if not found or byte == _DENY:
-            return Side(direction, "deny", enforced, found, rules=rules, statements=statements)
+        refused = not found or byte == _DENY
+        if refused:
+            nearby = self._nearby(subject, peer, flow, direction, on_host=on_host)
+            isolating = self._isolating(subject, direction, on_host=on_host)
+            advice = to_allow(statements, nearby, peer.labels, direction, isolating)
+        else:
+            advice = to_deny(statements, direction, enforced=enforced)
+        if refused:
+            return Side(direction, "deny", enforced, found, rules=rules, statements=statements, advice=advice)
         said = _AUTHENTICATION[auth] if explicit or auth else None
         if byte == _ALLOW:
-            return Side(direction, "allow", enforced, True, None, said, None, rules, statements)
+            return Side(direction, "allow", enforced, True, None, said, None, rules, statements, advice)
         parser = _PARSER_BYTES.get(byte, "crd")
         allowed = self._request_allowed(matches, parser, flow, isolated=policy.isolated(ingress))
-        return Side(direction, "redirect", enforced, True, parser, said, allowed, rules, statements)
+        return Side(direction, "redirect", enforced, True, parser, said, allowed, rules, statements, advice)
 
     def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
         key = (subject.labels, on_host)
@@ -254,10 +262,8 @@ class PolicyJudge:
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
     ) -> Iterator[_Match]:
         named = (subject if direction == "ingress" else peer).named_ports
-        for number, rule in enumerate(self.rules):
-            if rule.direction != direction or rule.on_host != on_host or rule.peers is None:
-                continue
-            if not rule.subject.matches(subject.labels) or not (rule.peers or rule.ports):
+        for number, rule in self._speaking(subject, direction, on_host=on_host):
+            if rule.peers is None or not (rule.peers or rule.ports):
                 continue
             selector = next((each for each in rule.peers or (WILDCARD,) if self._selects(each, peer)), None)
             if selector is None:
@@ -267,6 +273,32 @@ class PolicyJudge:
             for port_rule, port in ports:
                 if covers(port, flow, named):
                     yield _Match(number, rule, port_rule, port, selector)
+
+    def _speaking(
+        self, subject: Identity, direction: Direction, *, on_host: bool
+    ) -> Iterator[tuple[int, Rule]]:
+        for number, rule in enumerate(self.rules):
+            if (rule.direction, rule.on_host) == (direction, on_host) and rule.subject.matches(
+                subject.labels
+            ):
+                yield number, rule
+
+    def _nearby(
+        self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
+    ) -> Iterator[tuple[Rule, LabelSelector]]:
+        """Rules that would allow the flow, were it from another peer."""
+        named = (subject if direction == "ingress" else peer).named_ports
+        for _, rule in self._speaking(subject, direction, on_host=on_host):
+            ports = [port for each in rule.ports for port in each.ports] or [EVERYTHING]
+            if rule.verdict != "allow" or not any(covers(port, flow, named) for port in ports):
+                continue
+            for selector in rule.peers or ():
+                if isinstance(selector, LabelSelector) and not selector.matches(peer.labels):
+                    yield rule, selector
+
+    def _isolating(self, subject: Identity, direction: Direction, *, on_host: bool) -> list[str]:
+        speaking = self._speaking(subject, direction, on_host=on_host)
+        return list(dict.fromkeys(rule.source.subject for _, rule in speaking if rule.default_deny))
 
     def _selects(self, selector: Selector, peer: Identity) -> bool:
         if isinstance(selector, CidrSelector):
