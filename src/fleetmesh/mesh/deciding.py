@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fleetmesh.errors import NotFoundError
-from fleetmesh.policy import Reading, Refused, Rule, read_policy
+from fleetmesh.policy import KINDS, Reading, Refused, Rule, read_policy
 from fleetmesh.policy.decision import Decision, End, Side, worst
 from fleetmesh.policy.judge import RESERVED, Flow, Identity, Options, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, named_ports, pod_labels, reserved
@@ -31,12 +31,6 @@ Address = IPv4Address | IPv6Address
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
 _FIRST_IDENTITY = 256
-_KIND_ORDER = (
-    "CiliumClusterwideNetworkPolicy",
-    "CiliumNetworkPolicy",
-    "ClusterNetworkPolicy",
-    "NetworkPolicy",
-)
 
 
 @attrs.define
@@ -94,8 +88,8 @@ def read_policies(member: MemberView) -> ReadPolicies:
         not settings.disable_non_default_deny,
         services,
     )
-    policies = [each for each in store.policies.values() if each.kind in _KIND_ORDER]
-    policies.sort(key=lambda each: (_KIND_ORDER.index(each.kind), each.namespace, each.name))
+    policies = [each for each in store.policies.values() if each.kind in KINDS]
+    policies.sort(key=lambda each: (KINDS.index(each.kind), each.namespace, each.name))
     rules: list[Rule] = []
     refused = []
     for policy in policies:

@@ -7,20 +7,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from fleetmesh.policy.cilium import read_cilium_policy
-from fleetmesh.policy.cluster_policy import read_cluster_policy
+from fleetmesh.policy.cluster_policy import (
+    read_admin_policy,
+    read_baseline_policy,
+    read_cluster_policy,
+)
 from fleetmesh.policy.kubernetes import read_network_policy
 from fleetmesh.policy.reading import Refused
 from fleetmesh.policy.rule import Rule
 from fleetmesh.policy.settings import Reading
 from fleetmesh.resources.model import PolicyObject
 
-__all__ = ["Reading", "Refused", "Rule", "read_policy"]
+__all__ = ["KINDS", "Reading", "Refused", "Rule", "read_policy"]
+
+KINDS = (
+    "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy",
+    "CiliumClusterwideNetworkPolicy",
+    "CiliumNetworkPolicy",
+    "ClusterNetworkPolicy",
+    "NetworkPolicy",
+)
+"""Of all objects that are policies, in the order in which their rules are taken."""
 
 _READERS: Mapping[str, Callable[[PolicyObject, Reading], tuple[Rule, ...]]] = {
     "CiliumNetworkPolicy": read_cilium_policy,
     "CiliumClusterwideNetworkPolicy": read_cilium_policy,
     "NetworkPolicy": read_network_policy,
     "ClusterNetworkPolicy": read_cluster_policy,
+    "AdminNetworkPolicy": read_admin_policy,
+    "BaselineAdminNetworkPolicy": read_baseline_policy,
 }
 
 

@@ -1,10 +1,12 @@
 """
-ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2; Cilium pkg/k8s cluster_network_policy.go).
+Policies of administrators: ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2; Cilium pkg/k8s
+cluster_network_policy.go), and what came before it, AdminNetworkPolicy and BaselineAdminNetworkPolicy
+(v1alpha1; KEP-2091), which Cilium does not read: they are taken as the tiers that became of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
@@ -12,7 +14,7 @@ from fleetmesh.policy.kubernetes import names_cluster, namespaces
 from fleetmesh.policy.l7 import check_name, check_pattern
 from fleetmesh.policy.labels import ANY, CLUSTER, K8S, LabelKey
 from fleetmesh.policy.ports import port_range
-from fleetmesh.policy.reading import Field, read_selector
+from fleetmesh.policy.reading import Field, Refused, read_selector
 from fleetmesh.policy.rule import (
     PROTOCOL_NUMBERS,
     WITH_PORTS,
@@ -38,10 +40,24 @@ from fleetmesh.policy.settings import Reading
 from fleetmesh.resources.model import PolicyObject
 
 _TIERS: Mapping[str, Tier] = {"Admin": "admin", "Baseline": "baseline"}
-_ACTIONS: Mapping[str, Verdict] = {"Accept": "allow", "Deny": "deny", "Pass": "pass"}
 _PEERS: Mapping[Direction, str] = {"ingress": "from", "egress": "to"}
 _DNS = tuple(PortRange(protocol, name=name) for name in ("dns", "dns-tcp") for protocol in WITH_PORTS)
 _KUBE_DNS = LabelSelector((equals(LabelKey(ANY, "k8s-app"), "kube-dns"),))
+
+
+@attrs.frozen
+class _Dialect:
+    """
+    Where the versions of the API differ.
+
+    Attributes:
+        actions: What each is.
+        ports: The field of a rule that has its ports, and how one of them is read.
+    """
+
+    actions: Mapping[str, Verdict]
+    ports: str
+    read_port: Callable[[Field], tuple[PortRange, ...]]
 
 
 def read_cluster_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
@@ -54,10 +70,44 @@ def read_cluster_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, .
     tier = _TIERS.get(spec["tier"].text())
     if tier is None:
         raise spec["tier"].refuse(f"is {spec['tier'].value!r}; expected Admin or Baseline")
-    priority = spec["priority"].number(-1)
+    return _rules(policy, reading, spec, tier, _priority(spec["priority"]), _V1ALPHA2)
+
+
+def read_admin_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
+    """
+    Raises:
+        Refused: It has no effect then.
+    """
+    spec = Field("spec", policy.document.get("spec"))
+    spec.object(("priority", "subject", "ingress", "egress"))
+    return _rules(policy, reading, spec, "admin", _priority(spec["priority"]), _V1ALPHA1)
+
+
+def read_baseline_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
+    """
+    Raises:
+        Refused: It has no effect then.
+    """
+    spec = Field("spec", policy.document.get("spec"))
+    spec.object(("subject", "ingress", "egress"))
+    if policy.name != "default":
+        raise Refused(
+            "metadata.name", f"is {policy.name!r}; there is one such object, and its name is default"
+        )
+    return _rules(policy, reading, spec, "baseline", 0, _V1ALPHA1_BASELINE)
+
+
+def _priority(field: Field) -> int:
+    priority = field.number(-1)
     if not 0 <= priority <= 1000:
-        raise spec["priority"].refuse(f"is {spec['priority'].value!r}; expected 0 to 1000")
-    about = _About(policy, reading, tier, priority, _subject(spec["subject"]))
+        raise field.refuse(f"is {field.value!r}; expected 0 to 1000")
+    return priority
+
+
+def _rules(
+    policy: PolicyObject, reading: Reading, spec: Field, tier: Tier, priority: int, dialect: _Dialect
+) -> tuple[Rule, ...]:
+    about = _About(policy, reading, tier, priority, _subject(spec["subject"]), dialect)
     return tuple(rule for direction in _PEERS for rule in about.rules(spec, direction))
 
 
@@ -86,15 +136,18 @@ class _About:
     tier: Tier
     priority: int
     subject: LabelSelector
+    dialect: _Dialect
 
     def rules(self, spec: Field, direction: Direction) -> Iterator[Rule]:
         for at, rule in enumerate(spec[direction].items()):
             name = _PEERS[direction]
-            rule.object(("name", "action", name, "protocols"))
-            verdict = _ACTIONS.get(rule["action"].text())
+            dialect = self.dialect
+            rule.object(("name", "action", name, dialect.ports))
+            verdict = dialect.actions.get(rule["action"].text())
             if verdict is None:
-                raise rule["action"].refuse(f"is {rule['action'].value!r}; expected Accept, Deny or Pass")
-            ports = tuple(PortRule(_ports(each)) for each in rule["protocols"].items())
+                known = ", ".join(dialect.actions)
+                raise rule["action"].refuse(f"is {rule['action'].value!r}; expected one of {known}")
+            ports = tuple(PortRule(dialect.read_port(each)) for each in rule[dialect.ports].items())
             plain = Rule(
                 direction,
                 verdict,
@@ -171,3 +224,29 @@ def _ports(field: Field) -> tuple[PortRange, ...]:
     if named:
         return tuple(PortRange(protocol, name=named.lower()) for protocol in WITH_PORTS)
     raise field.refuse("names no protocol; expected tcp, udp, sctp or destinationNamedPort")
+
+
+def _admin_ports(field: Field) -> tuple[PortRange, ...]:
+    field.object(("portNumber", "portRange", "namedPort"))
+    for name, ends in (("portNumber", ("port", "port")), ("portRange", ("start", "end"))):
+        port = field[name]
+        if not port.is_set:
+            continue
+        port.object(("protocol", *dict.fromkeys(ends)))
+        protocol = port["protocol"].text() or "TCP"
+        if protocol not in _PROTOCOLS:
+            raise port["protocol"].refuse(f"is {protocol!r}; expected one of {', '.join(_PROTOCOLS)}")
+        first, last = (port[each].number() for each in ends)
+        if not 0 < first <= last <= 65535:
+            raise port.refuse(f"is {first} to {last}; expected ports, the first not past the last")
+        return (port_range(PROTOCOL_NUMBERS[protocol], first, last),)
+    named = field["namedPort"].text()
+    if named:
+        return tuple(PortRange(protocol, name=named.lower()) for protocol in WITH_PORTS)
+    raise field.refuse("names no port; expected portNumber, portRange or namedPort")
+
+
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_V1ALPHA2 = _Dialect({"Accept": "allow", "Deny": "deny", "Pass": "pass"}, "protocols", _ports)
+_V1ALPHA1 = _Dialect({"Allow": "allow", "Deny": "deny", "Pass": "pass"}, "ports", _admin_ports)
+_V1ALPHA1_BASELINE = _Dialect({"Allow": "allow", "Deny": "deny"}, "ports", _admin_ports)
