@@ -54,7 +54,11 @@ CASES: dict[str, tuple[Any, str, str]] = {
         "ClusterwideNetworkPolicy only",
     ),
     "unknown field": (ingress(fromMoon=[]), "spec.ingress[0].fromMoon", "no field that Cilium 1.20 reads"),
-    "requires": (ingress(fromRequires=["x"]), "spec.ingress[0].fromRequires", "removed in Cilium 1.18"),
+    "requires": (
+        ingress(fromRequires=["x"]),
+        "spec.ingress[0].fromRequires",
+        "takes nothing since Cilium 1.19",
+    ),
     "mixed": (
         ingress(fromEndpoints=[{}], fromCIDR=["10.0.0.0/8"]),
         "spec.ingress[0]",

@@ -63,7 +63,10 @@ _KINDS: Mapping[Direction, tuple[str, ...]] = {
         "toFQDNs",
     ),
 }
-_REMOVED = {"fromRequires": "removed in Cilium 1.18", "toRequires": "removed in Cilium 1.18"}
+_REMOVED = {
+    "fromRequires": "takes nothing since Cilium 1.19",
+    "toRequires": "takes nothing since Cilium 1.19",
+}
 _NODES_FLAG = "needs the flag enable-node-selector-labels, which fleetmesh does not know"
 _GROUPS = "asks a cloud for addresses, which fleetmesh does not do"
 _TLS = ("terminatingTLS", "originatingTLS")

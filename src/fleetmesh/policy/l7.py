@@ -17,9 +17,9 @@ MOST_OF_A_NAME = 255
 _NAME = re.compile(r"[-a-zA-Z0-9_.]+")
 _PATTERN = re.compile(r"[-a-zA-Z0-9_.*]+")
 _REMOVED = {
-    "kafka": "Kafka rules were removed in Cilium 1.19",
-    "l7proto": "rules of own L7 protocols were removed in Cilium 1.19",
-    "l7": "rules of own L7 protocols were removed in Cilium 1.19",
+    "kafka": "Kafka rules were removed in Cilium 1.20",
+    "l7proto": "rules of other L7 protocols were removed in Cilium 1.20",
+    "l7": "rules of other L7 protocols were removed in Cilium 1.20",
 }
 _MISMATCHES = ("", "LOG", "ADD", "DELETE", "REPLACE")
 
