@@ -50,7 +50,9 @@ def command(
     mode: Mode | None,
 ) -> int:
     """
-    Whether one end may reach another, by the policies of both ends' clusters.
+    Whether one end may reach another.
+
+    Each end judges by the policies of its own cluster.
 
     FROM and TO are CLUSTER/NAMESPACE/POD, host:CLUSTER, ip:ADDRESS or entity:NAME; TO may be
     service:NAMESPACE/NAME too. A denied flow ends with exit code 1.

@@ -1,0 +1,177 @@
+#include "fleetmesh/policy.hpp"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+#include <vector>
+
+namespace fleetmesh::policy {
+namespace {
+
+constexpr std::uint8_t kTcp = 6;
+constexpr std::uint8_t kUdp = 17;
+constexpr Term kWeb = 1;
+constexpr Term kDb = 2;
+constexpr IdentityNumber kWebPod = 1U << 16U | 300U;
+constexpr IdentityNumber kDbPod = 1U << 16U | 301U;
+constexpr IdentityNumber kFarPod = 2U << 16U | 300U;
+constexpr std::uint32_t kAll = 0;  // selectors
+constexpr std::uint32_t kWebs = 1;
+
+// One cluster, whose rules are about ingress of a database.
+class PolicyTest : public ::testing::Test {
+ protected:
+  explicit PolicyTest(Options options = {.cluster = 1}) : repository(options) {
+    repository.set_identity(kWebPod, {{kWeb}, {}});
+    repository.set_identity(kDbPod, {{kDb}, {}});
+    repository.set_identity(kFarPod, {{kWeb}, {}});
+  }
+
+  static Rule rule(Verdict verdict, std::vector<std::uint32_t> peers, std::vector<PortRule> ports = {}) {
+    Rule made;
+    made.direction = Direction::ingress;
+    made.verdict = verdict;
+    made.peers = std::move(peers);
+    made.ports = std::move(ports);
+    return made;
+  }
+  static PortRule ports(std::uint16_t first, std::uint16_t last, Parser parser = Parser::none) {
+    return {{{kTcp, first, last, 0}}, parser};
+  }
+
+  EndpointPolicy resolve(std::vector<Rule> rules) {
+    repository.set_rules({{}, {{false, {kWeb}}}}, std::move(rules));
+    return repository.resolve({{kDb}, {}}, false, false);
+  }
+  Answer ask(const EndpointPolicy& policy, IdentityNumber peer, std::uint16_t port,
+             std::uint8_t protocol = kTcp) const {
+    return policy.lookup(Direction::ingress, peer, aggregate_of(peer, repository.options()), protocol, port);
+  }
+  bool allows(const EndpointPolicy& policy, IdentityNumber peer, std::uint16_t port,
+              std::uint8_t protocol = kTcp) const {
+    const Answer answer = ask(policy, peer, port, protocol);
+    return answer.found && !answer.entry.denies();
+  }
+
+  Repository repository;
+};
+
+TEST_F(PolicyTest, without_a_rule_nothing_is_enforced) {
+  const auto policy = resolve({});
+  EXPECT_FALSE(policy.enforced(Direction::ingress));
+  EXPECT_TRUE(allows(policy, kWebPod, 80));
+}
+
+TEST_F(PolicyTest, what_no_rule_allows_is_refused) {
+  const auto policy = resolve({rule(Verdict::allow, {kWebs}, {ports(80, 80)})});
+  EXPECT_TRUE(policy.isolated(Direction::ingress));
+  EXPECT_TRUE(allows(policy, kWebPod, 80));
+  EXPECT_FALSE(allows(policy, kWebPod, 81));
+  EXPECT_FALSE(allows(policy, kWebPod, 80, kUdp));
+  EXPECT_FALSE(ask(policy, kDbPod, 80).found);
+  EXPECT_FALSE(policy.enforced(Direction::egress));
+}
+
+TEST_F(PolicyTest, the_own_node_gets_through_but_for_a_deny) {
+  constexpr IdentityNumber kHost = 1;
+  EXPECT_TRUE(allows(resolve({rule(Verdict::allow, {kWebs})}), kHost, 80));
+  EXPECT_FALSE(allows(resolve({rule(Verdict::deny, {kAll})}), kHost, 80));
+}
+
+TEST_F(PolicyTest, a_range_is_the_ports_in_it) {
+  const auto policy = resolve(
+      {rule(Verdict::allow, {kAll}, {ports(1, 65534)}), rule(Verdict::deny, {kAll}, {ports(100, 107)})});
+  for (std::uint32_t port = 0; port < 65536; ++port)
+    ASSERT_EQ(allows(policy, kWebPod, static_cast<std::uint16_t>(port)),
+              port >= 1 && port <= 65534 && (port < 100 || port > 107))
+        << port;
+}
+
+TEST_F(PolicyTest, a_broad_deny_beats_a_narrow_allow) {
+  const auto policy = resolve({rule(Verdict::allow, {kWebs}, {ports(80, 80)}), rule(Verdict::deny, {kAll})});
+  EXPECT_FALSE(allows(policy, kWebPod, 80));
+}
+
+TEST_F(PolicyTest, a_redirect_is_of_its_own_ports) {
+  const auto policy = resolve({rule(Verdict::allow, {kAll}, {ports(80, 80, Parser::http), ports(81, 81)})});
+  EXPECT_TRUE(ask(policy, kWebPod, 80).entry.redirects());
+  EXPECT_FALSE(ask(policy, kWebPod, 81).entry.redirects());
+  EXPECT_TRUE(allows(policy, kWebPod, 81));
+}
+
+TEST_F(PolicyTest, an_earlier_tier_decides_and_a_pass_leaves_it_to_the_next) {
+  Rule admin = rule(Verdict::deny, {kAll});
+  admin.tier = 0;
+  admin.priority = 2;
+  Rule pass = rule(Verdict::pass, {kWebs}, {ports(80, 80)});
+  pass.tier = 0;
+  pass.priority = 1;
+  admin.default_deny = pass.default_deny = false;
+  Rule normal = rule(Verdict::allow, {kAll});
+  normal.tier = 1;
+
+  const auto policy = resolve({admin, normal, pass});
+
+  EXPECT_TRUE(allows(policy, kWebPod, 80));
+  EXPECT_TRUE(allows(policy, kFarPod, 80));
+  EXPECT_FALSE(allows(policy, kWebPod, 81));
+  EXPECT_FALSE(allows(policy, kDbPod, 80));
+}
+
+TEST_F(PolicyTest, what_is_passed_to_nobody_is_refused_where_something_isolates) {
+  Rule pass = rule(Verdict::pass, {kAll});
+  pass.tier = 0;
+  pass.default_deny = false;
+  Rule normal = rule(Verdict::allow, {kWebs});
+  normal.tier = 1;
+
+  const auto policy = resolve({pass, normal});
+
+  EXPECT_TRUE(allows(policy, kWebPod, 80));
+  EXPECT_TRUE(ask(policy, kDbPod, 80).found);
+  EXPECT_FALSE(allows(policy, kDbPod, 80));
+}
+
+TEST_F(PolicyTest, identities_that_are_new_are_selected) {
+  repository.set_rules({{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
+  constexpr IdentityNumber kNew = 1U << 16U | 400U;
+  EXPECT_FALSE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
+  repository.set_identity(kNew, {{kWeb}, {}});
+  EXPECT_TRUE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
+  repository.remove_identity(kNew);
+  EXPECT_FALSE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
+}
+
+TEST_F(PolicyTest, rules_that_ask_for_different_proxies_are_in_conflict) {
+  const auto policy = resolve({rule(Verdict::allow, {kWebs}, {ports(80, 80, Parser::http)}),
+                               rule(Verdict::allow, {kWebs}, {ports(80, 80, Parser::dns)})});
+  ASSERT_TRUE(policy.conflict());
+  EXPECT_EQ(policy.conflict()->rule, 0U);
+  EXPECT_EQ(policy.conflict()->other, 1U);
+  EXPECT_FALSE(resolve({rule(Verdict::allow, {kWebs}, {ports(80, 80, Parser::http)}),
+                        rule(Verdict::allow, {kAll}, {ports(80, 80, Parser::dns)})})
+                   .conflict());
+}
+
+TEST_F(PolicyTest, a_rule_may_name_only_what_there_is) {
+  EXPECT_THROW(resolve({rule(Verdict::allow, {7})}), std::invalid_argument);
+  Rule far = rule(Verdict::allow, {kAll});
+  far.tier = 9;
+  EXPECT_THROW(resolve({far}), std::invalid_argument);
+}
+
+TEST(Aggregates, are_by_scope_and_cluster) {
+  const Options small{.cluster = 1};
+  EXPECT_EQ(aggregate_of(kWebPod, small), kAggregateCluster);
+  EXPECT_EQ(aggregate_of(kFarPod, small), kAggregateClusterMesh);
+  EXPECT_EQ(aggregate_of(1U << 24U | 5U, small), kAggregateWorld);
+  EXPECT_EQ(aggregate_of(2U << 24U | 5U, small), kAggregateRemoteNode);
+  EXPECT_EQ(aggregate_of(2, small), kAny);
+  EXPECT_EQ(aggregate_of(kAggregateWorld, small), kAggregateWorld);
+  const Options large{.cluster = 511, .cluster_shift = 15};
+  EXPECT_EQ(aggregate_of(511U << 15U | 300U, large), kAggregateCluster);
+  EXPECT_EQ(aggregate_of(510U << 15U | 300U, large), kAggregateClusterMesh);
+}
+
+}  // namespace
+}  // namespace fleetmesh::policy
