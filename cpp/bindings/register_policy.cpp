@@ -99,18 +99,19 @@ void register_policy(py::module_& module) {
 
   py::class_<Repository>(module, "PolicyRepository",
                          "The policies of one cluster, and the identities it knows.")
-      .def(py::init([](std::uint8_t enforcement, bool allow_host, bool host_firewall, std::uint32_t cluster,
-                       std::uint32_t cluster_shift) {
+      .def(py::init([](std::uint8_t enforcement, bool allow_host, bool host_firewall, bool isolation_is_final,
+                       std::uint32_t cluster, std::uint32_t cluster_shift) {
              policy::Options options;
              options.enforcement = static_cast<policy::Enforcement>(enforcement);
              options.allow_host = allow_host;
              options.host_firewall = host_firewall;
+             options.isolation_is_final = isolation_is_final;
              options.cluster = cluster;
              options.cluster_shift = cluster_shift;
              return Repository(options);
            }),
            py::kw_only(), py::arg("enforcement"), py::arg("allow_host"), py::arg("host_firewall"),
-           py::arg("cluster"), py::arg("cluster_shift"))
+           py::arg("isolation_is_final"), py::arg("cluster"), py::arg("cluster_shift"))
       .def(
           "set_identity",
           [](Repository& self, std::uint32_t number, std::vector<policy::Term> terms,

@@ -107,6 +107,11 @@ std::vector<Resolution::Spoken> Resolution::spoken(Direction direction) const {
         selects(repository_.selectors_[rule.subject], subject_.terms))
       found.push_back({&rule, number});
   }
+  const std::uint32_t baseline = repository_.options_.default_tier - 1U;
+  const bool isolated = std::ranges::any_of(
+      found, [&](const Spoken& by) { return by.rule->default_deny && by.rule->tier < baseline; });
+  if (repository_.options_.isolation_is_final && isolated)
+    std::erase_if(found, [&](const Spoken& by) { return by.rule->tier == baseline; });
   std::ranges::stable_sort(found, {},
                            [](const Spoken& by) { return std::pair(by.rule->tier, by.rule->priority); });
   return found;

@@ -447,6 +447,7 @@ class PolicyRepository:
         enforcement: typing.SupportsInt | typing.SupportsIndex,
         allow_host: bool,
         host_firewall: bool,
+        isolation_is_final: bool,
         cluster: typing.SupportsInt | typing.SupportsIndex,
         cluster_shift: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...

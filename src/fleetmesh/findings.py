@@ -186,11 +186,24 @@ _KINDS = (
         'Annotate it with service.cilium.io/global: "true" everywhere, or nowhere.',
     ),
     FindingKind(
+        "policy-baseline-reopens",
+        "warning",
+        "A rule of tier Baseline accepts what a policy before it isolates: Cilium lets it through, the "
+        "specification of ClusterNetworkPolicy does not.",
+        "Narrow the subject of the Baseline rule to pods that no policy selects.",
+    ),
+    FindingKind(
         "policy-local-remote",
         "warning",
         "A traffic policy Local keeps backends of other clusters: to Cilium Local means this node or "
         "any other cluster.",
         "Don't mark the Service global, or set its traffic policy to Cluster.",
+    ),
+    FindingKind(
+        "policy-negative-selector",
+        "warning",
+        "A peer selector says only what must not be; to Cilium it selects the world and every pod as well.",
+        "Add a label that those who are meant do have.",
     ),
     FindingKind(
         "policy-rejected",

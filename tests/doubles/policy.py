@@ -140,7 +140,10 @@ class Agent:
         self.name, self.config = name, config
         services = [each for each in resources if isinstance(each, Service)]
         self.reading = Reading(
-            name, config.policy_default_local_cluster, not config.disable_non_default_deny, services
+            name,
+            config.policy_default_local_cluster,
+            not config.disable_non_default_deny,
+            services=services,
         )
         self.rules: list[Rule] = []
         self.refused: dict[str, Refused] = {}

@@ -50,6 +50,7 @@ class CoreAgent:
             enforcement=MODES.index(config.policy_enforcement),
             allow_host=config.allow_localhost == "always",
             host_firewall=config.enable_host_firewall,
+            isolation_is_final=False,
             cluster=self.number,
             cluster_shift=16,
         )

@@ -239,3 +239,49 @@ def test_the_command_line_decides(tmp_path: Any) -> None:
     assert (allowed.exit_code, json.loads(allowed.stdout)["verdict"]) == (0, "allow")
     wrong = run("decide", str(tmp_path), "cart", ends[1])
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
+
+
+def tiers(*, strict: bool) -> fm.Mesh:
+    mesh = fm.Mesh("shop", mode="strict" if strict else "cilium")
+    member = mesh.join(EAST, cluster_id=1, pod_cidrs=["10.1.0.0/16"])
+    apply(member, pod(1, "cart", "0.10"), pod(1, "db", "0.11"), policy(ingress=[{}]))
+    return mesh
+
+
+def cluster_policy(tier: str, action: str, peer: dict[str, Any]) -> dict[str, Any]:
+    rule = {"action": action, "from": [{"namespaces": peer}]}
+    return {
+        "apiVersion": "policy.networking.k8s.io/v1alpha2",
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": "base"},
+        "spec": {"tier": tier, "priority": 1, "subject": {"namespaces": {}}, "ingress": [rule]},
+    }
+
+
+@pytest.mark.parametrize(("strict", "verdict"), [(False, "allow"), (True, "deny")])
+def test_baseline_reopens_what_is_isolated_in_mode_cilium_only(*, strict: bool, verdict: str) -> None:
+    mesh = tiers(strict=strict)
+    apply(mesh.members[EAST], cluster_policy("Baseline", "Accept", {}))
+
+    decision = mesh.decide("east/shop/cart", "east/shop/db", port=80)
+
+    assert decision.verdict == verdict
+    assert decision.ingress is not None
+    assert [each.tier for each in decision.ingress.statements] == ([] if strict else ["baseline"])
+    codes = {each.code for each in mesh.findings}
+    assert ("policy-baseline-reopens" in codes) == (not strict)
+
+
+@pytest.mark.parametrize(("strict", "verdict"), [(False, "deny"), (True, "allow")])
+def test_what_must_not_be_is_everybody_in_mode_cilium_only(*, strict: bool, verdict: str) -> None:
+    """A deny of namespaces that are not trusted hits the trusted one too."""
+    mesh = tiers(strict=strict)
+    member = mesh.members[EAST]
+    apply(member, policy(ingress=[{"fromEndpoints": [{}]}]))
+    not_shop = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["shop"]}
+    untrusted = {"matchExpressions": [not_shop]}
+    apply(member, cluster_policy("Admin", "Deny", untrusted))
+
+    assert mesh.decide("east/shop/cart", "east/shop/db", port=80).verdict == verdict
+    codes = {each.code for each in mesh.findings}
+    assert ("policy-negative-selector" in codes) == (not strict)

@@ -85,9 +85,12 @@ struct Options {
   Enforcement enforcement = Enforcement::by_rules;
   bool allow_host = true;  // the own node may reach its pods, whatever isolates them
   bool host_firewall = false;
+  // Whether the last tier but one leaves alone whom a rule before it isolates, as the specification of
+  // ClusterNetworkPolicy says; Cilium goes on to it.
+  bool isolation_is_final = false;
   std::uint32_t cluster = 0;  // id
   std::uint32_t cluster_shift = 16;
-  std::uint8_t default_tier = 3;  // of what is decided at the end
+  std::uint8_t default_tier = 3;  // of what is decided at the end; before it comes the baseline
 };
 
 // Of whom an entry of its own would be asked next (aggregateFor).

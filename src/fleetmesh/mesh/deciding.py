@@ -78,7 +78,7 @@ class ReadPolicies:
     refused: tuple[tuple[PolicyObject, Refused], ...]
 
 
-def read_policies(member: MemberView) -> ReadPolicies:
+def read_policies(member: MemberView, *, strict: bool = False) -> ReadPolicies:
     """All policies that a member has."""
     store, settings = member._store, member.settings
     services = tuple(service for by_name in store.services.values() for service in by_name.values())
@@ -86,6 +86,7 @@ def read_policies(member: MemberView) -> ReadPolicies:
         member.name,
         settings.policy_default_local_cluster,
         not settings.disable_non_default_deny,
+        strict,
         services,
     )
     policies = [each for each in store.policies.values() if each.kind in KINDS]
@@ -169,8 +170,9 @@ class Deciding:
                     settings.enable_ipv6,
                     settings.policy_cidr_match_mode,
                     self.shift,
+                    self.view.strict,
                 ),
-                read_policies(member).rules,
+                read_policies(member, strict=self.view.strict).rules,
                 tuple(_groups(member)),
                 self.dns,
             )

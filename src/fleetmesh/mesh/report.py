@@ -17,6 +17,7 @@ from fleetmesh.mesh.carving import used_by_nodes
 from fleetmesh.mesh.deciding import read_policies
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
+from fleetmesh.policy.quirks import policy_quirks
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
@@ -151,7 +152,10 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     for found in store.source_findings.values():
         yield from found
     yield from store.trouble.values()
-    for policy, why in read_policies(member).refused:
+    read = read_policies(member)
+    if not view.strict:
+        yield from policy_quirks(read.rules)
+    for policy, why in read.refused:
         yield finding(
             "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin
         )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from fleetmesh.policy.cilium import read_cilium_policy
 from fleetmesh.policy.cluster_policy import (
     read_admin_policy,
@@ -15,6 +17,7 @@ from fleetmesh.policy.cluster_policy import (
 from fleetmesh.policy.kubernetes import read_network_policy
 from fleetmesh.policy.reading import Refused
 from fleetmesh.policy.rule import Rule
+from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.policy.settings import Reading
 from fleetmesh.resources.model import PolicyObject
 
@@ -47,4 +50,15 @@ def read_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
     Raises:
         Refused: It can't be taken, and has no effect; names the field and why.
     """
-    return _READERS[policy.kind](policy, reading)
+    rules = _READERS[policy.kind](policy, reading)
+    return tuple(map(_of_the_labelled, rules)) if reading.strict else rules
+
+
+def _of_the_labelled(rule: Rule) -> Rule:
+    if not any(isinstance(each, LabelSelector) and each.is_negative for each in rule.peers or ()):
+        return rule
+    peers = (
+        each.without_the_world() if isinstance(each, LabelSelector) and each.is_negative else each
+        for each in rule.peers or ()
+    )
+    return attrs.evolve(rule, peers=tuple(peers))

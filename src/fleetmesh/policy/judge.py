@@ -78,6 +78,7 @@ class Options:
     Attributes:
         enforcement: `default`, `always` or `never`.
         allow_host: Whether a node may reach its own pods, whatever isolates them.
+        isolation_is_final: Whether tier Baseline leaves alone whom a rule before it isolates (mode `strict`).
         cluster_shift: Bits of an identity's number below its cluster's id: 16, or 15 in a mesh of 511.
     """
 
@@ -88,6 +89,7 @@ class Options:
     dual_stack: bool = True
     cidr_match_modes: tuple[str, ...] = ()
     cluster_shift: int = 16
+    isolation_is_final: bool = False
 
 
 @attrs.frozen
@@ -149,6 +151,7 @@ class PolicyJudge:
             enforcement=_ENFORCEMENTS.index(options.enforcement),
             allow_host=options.allow_host,
             host_firewall=options.host_firewall,
+            isolation_is_final=options.isolation_is_final,
             cluster=options.cluster_id,
             cluster_shift=options.cluster_shift,
         )
@@ -277,11 +280,13 @@ class PolicyJudge:
     def _speaking(
         self, subject: Identity, direction: Direction, *, on_host: bool
     ) -> Iterator[tuple[int, Rule]]:
-        for number, rule in enumerate(self.rules):
-            if (rule.direction, rule.on_host) == (direction, on_host) and rule.subject.matches(
-                subject.labels
-            ):
-                yield number, rule
+        found = [
+            (number, rule)
+            for number, rule in enumerate(self.rules)
+            if (rule.direction, rule.on_host) == (direction, on_host) and rule.subject.matches(subject.labels)
+        ]
+        final = self.options.isolation_is_final and any(rule.default_deny for _, rule in found)
+        return ((number, rule) for number, rule in found if not (final and rule.tier == "baseline"))
 
     def _nearby(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool

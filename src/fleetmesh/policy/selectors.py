@@ -28,6 +28,7 @@ from fleetmesh.policy.labels import (
 Operator: TypeAlias = Literal["Equals", "In", "NotIn", "Exists", "DoesNotExist"]
 
 WORLDS = ("world", "world-ipv4", "world-ipv6")
+AGGREGATES = ("aggregate-cluster", "aggregate-cluster-mesh", "aggregate-world", "aggregate-remote-node")
 _GROUP_NAME = "io.cilium.policy.cidrgroupname"
 _GROUP_VALUE = "+"
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
@@ -89,6 +90,19 @@ class LabelSelector:
         return any(
             each.key.source == source and each.key.key.startswith(prefix) for each in self.requirements
         )
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it says only what must not be, so that it selects what has no labels too."""
+        return bool(self.requirements) and all(
+            each.operator in {"NotIn", "DoesNotExist"} for each in self.requirements
+        )
+
+    def without_the_world(self) -> LabelSelector:
+        """The same, of those only who have labels: neither the world nor what stands for many."""
+        unlabelled = (*WORLDS, *AGGREGATES)
+        more = (Requirement(LabelKey(RESERVED, name), "DoesNotExist") for name in unlabelled)
+        return LabelSelector((*self.requirements, *more))
 
     def require(self, key: LabelKey, value: str) -> LabelSelector:
         """Also that label, instead of what `matchLabels` asked of that key."""

@@ -25,6 +25,8 @@ class Reading:
         default_local_cluster: Whether peers that name no cluster are those of this one
             (`policy-default-local-cluster`).
         non_default_deny: Whether `enableDefaultDeny` counts (`enable-non-default-deny-policies`).
+        strict: Whether selectors of what must not be select neither the world nor what stands for many; to
+            Cilium they do.
         services: All Services of the cluster, for `toServices`.
         backends: The addresses behind a Service without a selector.
     """
@@ -32,6 +34,7 @@ class Reading:
     cluster: str
     default_local_cluster: bool = True
     non_default_deny: bool = True
+    strict: bool = False
     services: Sequence[Service] = ()
     backends: Callable[[Service], Sequence[str]] = _none
 
