@@ -193,6 +193,13 @@ _KINDS = (
         "Narrow the subject of the Baseline rule to pods that no policy selects.",
     ),
     FindingKind(
+        "policy-conflict",
+        "error",
+        "Rules for the same ports and peers of a pod can't both be carried out: Cilium resolves no policy "
+        "for it, and a pod that is new gets no connection.",
+        "Let the rules ask for the same L7 parser, listener and authentication.",
+    ),
+    FindingKind(
         "policy-local-remote",
         "warning",
         "A traffic policy Local keeps backends of other clusters: to Cilium Local means this node or "

@@ -87,3 +87,24 @@ def test_a_mesh_decides_as_cilium(name: str) -> None:
                 found = {name: getattr(side, name) for name in ASSERTED if name != "spec_verdict"}
                 assert found == {name: other.get(name) for name in found}, query
         assert decision.verdict == expected["verdict"], query
+
+
+def test_in_mode_strict_a_mesh_decides_as_the_specification_says() -> None:
+    differing = 0
+    for case in CASES.values():
+        asked = [
+            (query, direction)
+            for query in case["queries"]
+            for direction in ("egress", "ingress")
+            if "spec_verdict" in (query["expect"].get(direction) or {})
+        ]
+        if not asked:
+            continue
+        mesh = fm.Mesh("golden", mode="strict")
+        for cluster, declared in case["clusters"].items():
+            mesh.join(cluster, cluster_id=declared["id"]).apply(declared["manifests"])
+        for query, direction in asked:
+            differing += 1
+            decision = mesh.decide(query["from"], query["to"], protocol=query["proto"], port=query["port"])
+            assert getattr(decision, direction).verdict == query["expect"][direction]["spec_verdict"]
+    assert differing

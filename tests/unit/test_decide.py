@@ -285,3 +285,22 @@ def test_what_must_not_be_is_everybody_in_mode_cilium_only(*, strict: bool, verd
     assert mesh.decide("east/shop/cart", "east/shop/db", port=80).verdict == verdict
     codes = {each.code for each in mesh.findings}
     assert ("policy-negative-selector" in codes) == (not strict)
+
+
+def test_rules_that_can_t_both_be_carried_out_are_a_finding_and_nothing_else_suffers(mesh: fm.Mesh) -> None:
+    ports = [{"port": "53", "protocol": "TCP"}]
+    peers = {"toEndpoints": [{"matchLabels": {"app": "cart"}}]}
+    asked: list[dict[str, Any]] = [{"http": [{}]}, {"dns": [{"matchName": "a"}]}]
+    rules = [{**peers, "toPorts": [{"ports": ports, "rules": each}]} for each in asked]
+    apply(mesh.members[EAST], policy(egress=rules))
+
+    decision = mesh.decide("east/shop/db", "east/shop/cart", port=53)
+
+    assert decision.verdict == "deny"
+    assert decision.egress is not None
+    assert [each.path for each in decision.egress.rules] == ["spec.egress[0]", "spec.egress[1]"]
+    other = mesh.decide("east/shop/cart", "west/shop/db", port=53)
+    assert other.verdict == "allow"
+    (found,) = [each for each in mesh.findings if each.code == "policy-conflict"]
+    assert found.message.startswith("for shop/db rules can't both be carried out, spec.egress[0] of ")
+    assert found.message.endswith("they ask for different L7 parsers")

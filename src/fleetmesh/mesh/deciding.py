@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequenc
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import attrs
 
 from fleetmesh.errors import NotFoundError
+from fleetmesh.findings import Finding, finding
 from fleetmesh.policy import KINDS, Reading, Refused, Rule, read_policy
 from fleetmesh.policy.decision import Decision, End, Side, worst
-from fleetmesh.policy.judge import RESERVED, Flow, Identity, Options, PolicyJudge
+from fleetmesh.policy.judge import RESERVED, Conflict, Flow, Identity, Options, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, named_ports, pod_labels, reserved
 from fleetmesh.policy.matching import Request
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
@@ -31,6 +33,8 @@ Address = IPv4Address | IPv6Address
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
 _FIRST_IDENTITY = 256
+IDENTITY_SHIFT = 16
+"""Bits of an identity's number below its cluster's id; in a mesh of 511 members one less."""
 
 
 @attrs.define
@@ -94,11 +98,82 @@ def read_policies(member: MemberView, *, strict: bool = False) -> ReadPolicies:
     rules: list[Rule] = []
     refused = []
     for policy in policies:
-        try:
-            rules += read_policy(policy, reading)
-        except Refused as why:
-            refused.append((policy, why))
+        found = _read(policy, reading)
+        if isinstance(found, Refused):
+            refused.append((policy, found))
+        else:
+            rules += found
     return ReadPolicies(tuple(rules), tuple(refused))
+
+
+def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
+    """A policy is read once as long as it lives, but for one whose rules hang on the services there are."""
+    key = attrs.evolve(reading, services=())
+    known = _KNOWN.get(id(policy))
+    if known is not None and known[0]() is policy and known[1] == key:
+        return known[2]
+    try:
+        found: tuple[Rule, ...] | Refused = read_policy(policy, reading)
+    except Refused as why:
+        found = why
+    if "toServices" not in str(policy.document):
+        number = id(policy)
+        _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), key, found)
+    return found
+
+
+_KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
+
+
+def conflicts(view: Viewpoint, member: MemberView, read: ReadPolicies, shift: int) -> Iterator[Finding]:
+    """
+    Rules that can't all be carried out for some pod. There are none unless two rules ask for something
+    besides passing.
+    """
+    asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
+    if len(asking) < 2:
+        return
+    judge = PolicyJudge(_options(view, member, shift), read.rules, (), {})
+    hit: dict[Conflict, list[str]] = {}
+    known: dict[LabelSet, Conflict | None] = {}
+    for pod, labels in _labelled(member):
+        if labels not in known:
+            known[labels] = judge.conflict(Identity(0, labels, named_ports(pod.template)))
+        found = known[labels]
+        if found is not None:
+            hit.setdefault(found, []).append(f"{pod.namespace}/{pod.name}")
+    for found, pods in hit.items():
+        yield finding(
+            "policy-conflict",
+            found.other.subject,
+            f"for {pods[0]}{f' and {len(pods) - 1} more' if len(pods) > 1 else ''} rules {found.words}",
+            pods,
+            where=found.other.origin,
+        )
+
+
+def _options(view: Viewpoint, member: MemberView, shift: int) -> Options:
+    settings = member.settings
+    return Options(
+        member.cluster_id,
+        settings.policy_enforcement,
+        settings.allow_localhost == "always",
+        settings.enable_host_firewall,
+        settings.enable_ipv6,
+        settings.policy_cidr_match_mode,
+        shift,
+        view.strict,
+    )
+
+
+def _labelled(member: MemberView) -> Iterator[tuple[Pod, LabelSet]]:
+    """The pods of a member with their identity's labels."""
+    store = member._store
+    for namespace, pods in store.pods.items():
+        declared = store.namespaces.get(namespace)
+        own = {} if declared is None else declared.labels
+        for pod in pods.values():
+            yield pod, pod_labels(pod.template, namespace, own, member.name)
 
 
 @attrs.frozen
@@ -140,12 +215,7 @@ class Deciding:
         }
 
     def _pods_of(self, member: MemberView) -> Iterator[_Pod]:
-        store = member._store
-        found: list[tuple[Pod, LabelSet]] = []
-        for namespace, pods in store.pods.items():
-            declared = store.namespaces.get(namespace)
-            own = {} if declared is None else declared.labels
-            found += [(pod, pod_labels(pod.template, namespace, own, member.name)) for pod in pods.values()]
+        found = list(_labelled(member))
         numbers = identity_numbers((labels for _, labels in found), member.cluster_id, self.shift)
         for pod, labels in found:
             yield _Pod(
@@ -160,18 +230,8 @@ class Deciding:
         """That of a cluster, which knows the pods of all that it hears."""
         if cluster not in self._judges:
             member = self.view.members[cluster]
-            settings = member.settings
             judge = PolicyJudge(
-                Options(
-                    member.cluster_id,
-                    settings.policy_enforcement,
-                    settings.allow_localhost == "always",
-                    settings.enable_host_firewall,
-                    settings.enable_ipv6,
-                    settings.policy_cidr_match_mode,
-                    self.shift,
-                    self.view.strict,
-                ),
+                _options(self.view, member, self.shift),
                 read_policies(member, strict=self.view.strict).rules,
                 tuple(_groups(member)),
                 self.dns,

@@ -24,7 +24,7 @@ from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
-from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
+from fleetmesh.mesh.deciding import IDENTITY_SHIFT, Deciding, LearntNames, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.member import Member
@@ -465,7 +465,7 @@ class Mesh:
         """What decides at the newest state."""
         last, view = self._decided_by, self._viewpoint
         if last is None or last[0] != self._dns.version or last[1].view is not view:
-            shift = 16 if self.max_connected_clusters == 255 else 15
+            shift = IDENTITY_SHIFT - (self.max_connected_clusters > 255)
             last = (self._dns.version, Deciding(view, shift, self._dns.parsed()))
             self._decided_by = last
         return last[1]

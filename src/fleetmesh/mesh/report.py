@@ -14,7 +14,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh.carving import used_by_nodes
-from fleetmesh.mesh.deciding import read_policies
+from fleetmesh.mesh.deciding import IDENTITY_SHIFT, conflicts, read_policies
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
 from fleetmesh.policy.quirks import policy_quirks
@@ -152,9 +152,10 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     for found in store.source_findings.values():
         yield from found
     yield from store.trouble.values()
-    read = read_policies(member)
+    read = read_policies(member, strict=view.strict)
     if not view.strict:
         yield from policy_quirks(read.rules)
+    yield from conflicts(view, member, read, IDENTITY_SHIFT)
     for policy, why in read.refused:
         yield finding(
             "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin

@@ -34,6 +34,7 @@ from fleetmesh.policy.rule import (
     PortRange,
     PortRule,
     Rule,
+    Source,
 )
 from fleetmesh.policy.selectors import WILDCARD, CidrSelector, FqdnSelector, LabelSelector, Selector
 
@@ -106,6 +107,21 @@ class Flow:
     port: int
     http: Request | None = None
     dns_query: str | None = None
+
+
+@attrs.frozen
+class Conflict:
+    """Two rules for the same ports and peers that can't both be carried out."""
+
+    one: Source
+    other: Source
+    why: str
+
+    @property
+    def words(self) -> str:
+        """What is wrong with them, after `rules that`."""
+        ends = f"{self.one.path} of {self.one.subject} and {self.other.path} of {self.other.subject}"
+        return f"can't both be carried out, {ends}: {self.why}"
 
 
 @attrs.frozen
@@ -223,6 +239,11 @@ class PolicyJudge:
         Args:
             on_host: Whether the subject is the node itself.
         """
+        conflict = self.conflict(subject, on_host=on_host)
+        if conflict is not None:
+            advice = f"mend one of the rules that {conflict.words}"
+            ends = (conflict.one, conflict.other)
+            return Side(direction, "deny", True, False, rules=ends, advice=advice)
         policy = self._policy(subject, on_host=on_host)
         ingress = direction == "ingress"
         aggregate = self._repository.aggregate_of(peer.number)
@@ -249,6 +270,14 @@ class PolicyJudge:
         parser = _PARSER_BYTES.get(byte, "crd")
         allowed = self._request_allowed(matches, parser, flow, isolated=policy.isolated(ingress))
         return Side(direction, "redirect", enforced, True, parser, said, allowed, rules, statements, advice)
+
+    def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
+        """Why an endpoint's policy can't be resolved, if it can't (pkg/policy mergePortProto)."""
+        found = self._policy(subject, on_host=on_host).conflict
+        if found is None:
+            return None
+        one, other, why = found
+        return Conflict(self.rules[one].source, self.rules[other].source, why)
 
     def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
         key = (subject.labels, on_host)
