@@ -373,7 +373,7 @@ configs = _map(
     allow_localhost=_some(["always", "policy"]),
     enable_ipv6=_some([True, True, False]),
     enable_host_firewall=st.booleans(),
-    policy_cidr_match_mode=_some([[], [], ["nodes"]]),
+    policy_cidr_match_mode=_some([[], [], ["nodes"], ["pods"], ["nodes", "pods"]]),
     disable_non_default_deny=_some([False, False, True]),
 )
 ends = [

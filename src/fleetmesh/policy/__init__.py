@@ -17,7 +17,7 @@ from fleetmesh.policy.cluster_policy import (
 from fleetmesh.policy.kubernetes import read_network_policy
 from fleetmesh.policy.reading import Refused
 from fleetmesh.policy.rule import Rule
-from fleetmesh.policy.selectors import LabelSelector
+from fleetmesh.policy.selectors import WILDCARD, LabelSelector
 from fleetmesh.policy.settings import Reading
 from fleetmesh.resources.model import PolicyObject
 
@@ -50,8 +50,15 @@ def read_policy(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...]:
     Raises:
         Refused: It can't be taken, and has no effect; names the field and why.
     """
-    rules = _READERS[policy.kind](policy, reading)
+    rules = tuple(map(_of_everybody, _READERS[policy.kind](policy, reading)))
     return tuple(map(_of_the_labelled, rules)) if reading.strict else rules
+
+
+def _of_everybody(rule: Rule) -> Rule:
+    """Where one peer is everybody the others don't count (pkg/policy selectorcache.go AddSelectorsTxn)."""
+    if not any(each.is_wildcard for each in rule.peers or ()):
+        return rule
+    return attrs.evolve(rule, peers=(WILDCARD,))
 
 
 def _of_the_labelled(rule: Rule) -> Rule:
