@@ -493,3 +493,15 @@ hush
 
     assert len(read.problems) == 2
     assert "hush" not in "".join(map(str, read.problems))
+
+
+def test_an_address_of_a_service_that_is_none_is_told() -> None:
+    read = read_manifests(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: echo, namespace: shop}\n"
+        "spec: {clusterIP: 10.300.0.1, externalIPs: [198.51.100.1, moon], ports: [{port: 80}]}\n"
+    )
+
+    assert [each.message for each in problem_findings(read.problems)] == [
+        "spec.clusterIP: expected an IP address, got '10.300.0.1'",
+        "spec.externalIPs[1]: expected an IP address, got 'moon'",
+    ]

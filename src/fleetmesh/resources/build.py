@@ -38,6 +38,10 @@ def service(head: Head, found: wire.Service, mistakes: list[Mistake]) -> model.S
     if cluster_ips and cluster_ips[0] != cluster_ip:
         message = f"expected {cluster_ip!r} as spec.clusterIP has it, got {cluster_ips[0]!r}"
         mistakes.append(Mistake(("spec", "clusterIPs", 0), message))
+    if cluster_ip not in {"", "None"}:
+        checks.address(cluster_ip, ("spec", "clusterIP"), mistakes)
+    for number, external in enumerate(spec.externalIPs or ()):
+        checks.address(external, ("spec", "externalIPs", number), mistakes)
     seconds = 0
     if spec.sessionAffinity == "ClientIP":
         client_ip = spec.sessionAffinityConfig and spec.sessionAffinityConfig.clientIP

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from types import MappingProxyType
 
 from fleetmesh import labels as label_forms
@@ -53,6 +54,14 @@ def port_name(value: str, path: Path, mistakes: list[Mistake]) -> None:
             f"expected 1..15 lower-case letters, digits and single '-', a letter among them, got {value!r}"
         )
         mistakes.append(Mistake(path, message + hint))
+
+
+def address(value: str, path: Path, mistakes: list[Mistake]) -> None:
+    """IPv4 or IPv6, as for addresses of Services."""
+    try:
+        ip_address(value)
+    except ValueError:
+        mistakes.append(Mistake(path, f"expected an IP address, got {value[:60]!r}"))
 
 
 def label_map(found: wire.Strings | None, path: Path, mistakes: list[Mistake]) -> Strings:
