@@ -186,6 +186,13 @@ _KINDS = (
         'Annotate it with service.cilium.io/global: "true" everywhere, or nowhere.',
     ),
     FindingKind(
+        "policy-address-of-pod",
+        "warning",
+        "A network of a NetworkPolicy or ClusterNetworkPolicy has pods in it: Cilium selects no pods by "
+        "their addresses, the specifications do.",
+        "Select the pods by their labels, or set policy_cidr_match_mode to [pods].",
+    ),
+    FindingKind(
         "policy-baseline-reopens",
         "warning",
         "A rule of tier Baseline accepts what a policy before it isolates: Cilium lets it through, the "
@@ -217,6 +224,12 @@ _KINDS = (
         "error",
         "A policy object has no effect, as Cilium would refuse it too.",
         "Mend the field that the message names.",
+    ),
+    FindingKind(
+        "policy-unmatched-service",
+        "warning",
+        "A rule with toServices matches no Service; with ports, that is a rule about everybody.",
+        "Name a Service that there is, with its namespace.",
     ),
     FindingKind(
         "port-name-unmatched",

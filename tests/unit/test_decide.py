@@ -287,20 +287,196 @@ def test_what_must_not_be_is_everybody_in_mode_cilium_only(*, strict: bool, verd
     assert ("policy-negative-selector" in codes) == (not strict)
 
 
-def test_rules_that_can_t_both_be_carried_out_are_a_finding_and_nothing_else_suffers(mesh: fm.Mesh) -> None:
+def conflicting() -> dict[str, Any]:
+    """Two rules for db's port 53 that ask for different parsers."""
     ports = [{"port": "53", "protocol": "TCP"}]
     peers = {"toEndpoints": [{"matchLabels": {"app": "cart"}}]}
     asked: list[dict[str, Any]] = [{"http": [{}]}, {"dns": [{"matchName": "a"}]}]
-    rules = [{**peers, "toPorts": [{"ports": ports, "rules": each}]} for each in asked]
-    apply(mesh.members[EAST], policy(egress=rules))
+    return policy(egress=[{**peers, "toPorts": [{"ports": ports, "rules": each}]} for each in asked])
 
-    decision = mesh.decide("east/shop/db", "east/shop/cart", port=53)
+
+def test_rules_that_can_t_both_be_carried_out_refuse_everything_to_who_is_new(mesh: fm.Mesh) -> None:
+    apply(mesh.members[EAST], conflicting())
+    new = pod(1, "new", "0.12")
+    new["metadata"]["labels"] = {"app": "db", "version": "2"}
+    apply(mesh.members[EAST], new)
+
+    decision = mesh.decide("east/shop/new", "east/shop/cart", port=53)
 
     assert decision.verdict == "deny"
     assert decision.egress is not None
     assert [each.path for each in decision.egress.rules] == ["spec.egress[0]", "spec.egress[1]"]
     other = mesh.decide("east/shop/cart", "west/shop/db", port=53)
     assert other.verdict == "allow"
+    kept, refused = (each.message for each in mesh.findings if each.code == "policy-conflict")
+    assert kept.startswith("for shop/db rules can't both be carried out, spec.egress[0] of ")
+    assert "they ask for different L7 parsers; what was in force before stays" in kept
+    assert refused.startswith("for shop/new rules ")
+    assert "they ask for different L7 parsers; nothing was before" in refused
+
+
+def test_what_was_in_force_stays_where_new_rules_can_t_be_carried_out(mesh: fm.Mesh) -> None:
+    east = mesh.members[EAST]
+    apply(east, policy(egress=[{"toEndpoints": [{"matchLabels": {"app": "cart"}}]}]))
+    apply(east, conflicting())
+
+    kept = mesh.decide("east/shop/db", "east/shop/cart", port=80)
+    refused = mesh.decide("east/shop/db", "west/shop/cart", port=80)
+
+    assert (kept.verdict, refused.verdict) == ("allow", "deny")
+    assert kept.egress is not None
+    assert kept.egress.advice.startswith("what was in force before stays, since rules can't both")
     (found,) = [each for each in mesh.findings if each.code == "policy-conflict"]
-    assert found.message.startswith("for shop/db rules can't both be carried out, spec.egress[0] of ")
-    assert found.message.endswith("they ask for different L7 parsers")
+    assert found.message.endswith("what was in force before stays")
+    assert mesh.fork().decide("east/shop/db", "east/shop/cart", port=80).verdict == "allow"
+
+    apply(east, policy(egress=[{"toEndpoints": [{"matchLabels": {"app": "other"}}]}]))
+    assert mesh.decide("east/shop/db", "east/shop/cart", port=80).verdict == "deny"
+
+
+def network_policy(*, hole: str = "10.1.0.64/26") -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "net", "namespace": "shop"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "db"}},
+            "ingress": [{"from": [{"ipBlock": {"cidr": "10.1.0.0/24", "except": [hole]}}]}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("strict", "modes", "hole", "verdict"),
+    [
+        (False, (), "10.1.0.64/26", "deny"),
+        (True, (), "10.1.0.64/26", "allow"),
+        (True, (), "10.1.0.8/29", "deny"),
+        (True, ("nodes",), "10.1.0.64/26", "deny"),
+        (False, ("pods",), "10.1.0.64/26", "allow"),
+    ],
+)
+def test_networks_are_pods_by_the_specification_and_the_setting(
+    *, strict: bool, modes: tuple[str, ...], hole: str, verdict: str
+) -> None:
+    mesh = fm.Mesh("shop", mode="strict" if strict else "cilium")
+    settings = fm.ClusterSettings(policy_cidr_match_mode=modes)
+    for number, name in enumerate((EAST, WEST), 1):
+        member = mesh.join(name, cluster_id=number, pod_cidrs=[f"10.{number}.0.0/16"], settings=settings)
+        apply(member, pod(number, "cart", "0.10"), pod(number, "db", "0.11"))
+        apply(member, network_policy(hole=hole))
+
+    assert mesh.decide("east/shop/cart", "east/shop/db", port=80).verdict == verdict
+    assert mesh.decide("west/shop/cart", "east/shop/db", port=80).verdict == "deny"
+    seen = mesh.decide("east/shop/cart", "east/shop/db", port=80).source
+    assert seen.identity >> 16 == 1
+    codes = {each.code for each in mesh.findings}
+    assert ("policy-address-of-pod" in codes) == (not strict and not modes)
+
+
+def test_networks_of_a_cilium_policy_are_no_pods_in_mode_strict_either() -> None:
+    mesh = fm.Mesh("shop", mode="strict")
+    east = mesh.join(EAST, cluster_id=1, pod_cidrs=["10.1.0.0/16"])
+    apply(east, pod(1, "cart", "0.10"), pod(1, "db", "0.11"), policy(ingress=[{"fromCIDR": ["10.1.0.0/24"]}]))
+
+    assert mesh.decide("east/shop/cart", "east/shop/db", port=80).verdict == "deny"
+
+
+def test_services_without_selector_are_their_backends_addresses(mesh: fm.Mesh) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "legacy", "namespace": "shop"},
+        "spec": {"clusterIP": "10.101.0.2", "ports": [{"port": 80}]},
+    }
+    endpoints = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "legacy", "namespace": "shop"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 80}]}],
+    }
+    to_services = {"toServices": [{"k8sService": {"serviceName": "legacy", "namespace": "shop"}}]}
+    apply(mesh.members[EAST], service, endpoints, policy(egress=[to_services]))
+
+    assert mesh.decide("east/shop/db", "ip:192.0.2.7", port=80).verdict == "allow"
+    assert mesh.decide("east/shop/db", "ip:192.0.2.8", port=80).verdict == "deny"
+
+
+def test_a_rule_about_services_that_there_are_none_of_is_told(mesh: fm.Mesh) -> None:
+    to_services = {
+        "toServices": [{"k8sService": {"serviceName": "nowhere", "namespace": "shop"}}],
+        "toPorts": [{"ports": [{"port": "80", "protocol": "TCP"}]}],
+    }
+    apply(mesh.members[EAST], policy(egress=[to_services]))
+
+    assert mesh.decide("east/shop/db", "ip:192.0.2.7", port=80).verdict == "allow"
+    (found,) = [each for each in mesh.findings if each.code == "policy-unmatched-service"]
+    assert found.message == (
+        "spec.egress[0].toServices matches no Service, so that the rule is about everybody on its ports"
+    )
+
+
+@pytest.mark.parametrize(("members", "bits"), [(255, 16), (511, 15)])
+def test_numbers_of_identities_are_history(members: int, bits: int) -> None:
+    mesh = fm.Mesh("shop", max_connected_clusters=members)
+    east = mesh.join(EAST, cluster_id=3, pod_cidrs=["10.1.0.0/16"])
+    apply(east, pod(1, "cart", "0.10"), pod(1, "db", "0.11"))
+    before = mesh.decide("east/shop/cart", "east/shop/db", port=80)
+
+    apply(east, *(pod(1, f"other-{n}", f"1.{n}") for n in range(200)))
+    after = mesh.decide("east/shop/cart", "east/shop/db", port=80)
+
+    assert before.source.identity == after.source.identity
+    assert before.source.identity >> bits == 3
+    assert before.source.identity & ((1 << bits) - 1) >= 256
+    saved = fm.Allocations.from_json(mesh.allocations.to_json())
+    other = fm.Mesh("shop", max_connected_clusters=members, allocations=saved)
+    apply(
+        other.join(EAST, cluster_id=3, pod_cidrs=["10.1.0.0/16"]),
+        pod(1, "db", "0.11"),
+        pod(1, "cart", "0.10"),
+    )
+    assert other.decide("east/shop/cart", "east/shop/db", port=80).source.identity == before.source.identity
+
+
+def test_a_number_goes_with_the_last_pod_that_has_its_labels(mesh: fm.Mesh) -> None:
+    east = mesh.members[EAST]
+    twin = {
+        **pod(1, "cart", "0.12"),
+        "metadata": {"name": "twin", "namespace": "shop", "labels": {"app": "cart"}},
+    }
+    before = mesh.allocations.to_json()
+    apply(east, twin)
+    east.delete(fm.load_manifests(f"---\n{json.dumps(twin)}\n"))
+
+    assert mesh.allocations.to_json() == before
+    assert b"app=cart" in before
+    east.delete(fm.load_manifests(f"---\n{json.dumps(pod(1, 'cart', '0.10'))}\n"))
+    kept = json.loads(mesh.allocations.to_json())["members"]["east"]["identity"]["number"]
+    assert not any("app=cart" in labels for labels in kept)
+
+
+def test_labels_of_a_namespace_are_its_pods_identities(mesh: fm.Mesh) -> None:
+    before = mesh.decide("east/shop/cart", "east/shop/db", port=80).source
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "shop", "labels": {"team": "a"}},
+    }
+    apply(mesh.members[EAST], namespace)
+
+    after = mesh.decide("east/shop/cart", "east/shop/db", port=80).source
+    assert before.identity != after.identity
+    assert "io.cilium.k8s.namespace.labels.team=a" in str(after.labels)
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        ({"identity": {"number": {"a": "12"}}}, "no identity's number"),
+        ({"identity": {"IPv4": {}}}, "no family"),
+    ],
+)
+def test_numbers_that_can_t_be_are_refused(held: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        fm.Allocations.from_json(json.dumps({"version": 1, "members": {"east": held}}))

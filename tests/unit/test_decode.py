@@ -124,7 +124,10 @@ def test_a_pod_with_status() -> None:
         service_account="old",
         node_name="n1",
         node_selector={"disk": "ssd"},
-        ports=(ContainerPort(container_port=53, name="dns", protocol="UDP"), ContainerPort(container_port=2)),
+        ports=(
+            ContainerPort(container_port=53, name="dns", protocol="UDP"),
+            ContainerPort(container_port=2, sidecar=True),
+        ),
         host_network=True,
         hostname="h",
         subdomain="s",

@@ -1,5 +1,5 @@
 """
-Which addresses were handed out: history, kept so that every state can be rebuilt.
+Which addresses and identity numbers were handed out: history, kept so that every state can be rebuilt.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 import msgspec
@@ -17,21 +17,27 @@ from fleetmesh.identity.cow import CowMap
 from fleetmesh.identity.ranges import FAMILIES, WHATS, Family, Network, What, parse_networks
 
 _VERSION = 1
+_Kind: TypeAlias = What | Literal["identity"]
+_Form: TypeAlias = Family | Literal["number"]
+_FORMS: dict[str, tuple[_Form, ...]] = {**dict.fromkeys(WHATS, FAMILIES), "identity": ("number",)}
+_MOST_BITS = 16  # of an identity below its cluster's id
+FIRST_IDENTITY = 256
+"""Below it are the reserved ones (pkg/identity MinimalAllocationIdentity)."""
 
 
 class Holder(NamedTuple):
     """Who holds an address: `key` is `namespace/name` of a pod or service, or the name of a node."""
 
     member: str
-    what: What
-    family: Family
+    what: _Kind
+    family: _Form
     key: str
 
 
 class _PoolKey(NamedTuple):
     member: str
-    what: What
-    family: Family
+    what: _Kind
+    family: _Form
 
 
 @attrs.define
@@ -77,7 +83,7 @@ class _Space:
 
 class Allocations:
     """
-    The addresses that fleetmesh handed out where manifests declare none.
+    The addresses that fleetmesh handed out where manifests declare none, and the numbers of identities.
 
     A key gets the first free slot from its hash (BLAKE2b) on, the keys of one call in sorted order,
     and keeps it until it is released, its range goes, or an object declares the same address:
@@ -183,7 +189,29 @@ class Allocations:
             for key, number in numbers.items()
         }
 
+    def identities(self, member: str, labels: Iterable[str], bits: int) -> dict[str, int]:
+        """
+        The number of each set of labels, within its cluster; those that have none get one now.
+
+        Args:
+            bits: Of a number below its cluster's id (pkg/identity/key, `GetClusterIDShift`).
+
+        Raises:
+            RangeExhaustedError: There are fewer free numbers than new sets; nothing is changed.
+        """
+        key = _PoolKey(member, "identity", "number")
+        slots = ((FIRST_IDENTITY, (1 << bits) - FIRST_IDENTITY),)
+        if key not in self._pools or self._pools[key].slots != slots:
+            pool = self._pool(key)
+            pool.cidrs, pool.slots = (f"{FIRST_IDENTITY} to {(1 << bits) - 1}",), slots
+        return self._allocate(key, labels)
+
     # Taking back
+
+    def release_identities(self, member: str, labels: Iterable[str]) -> None:
+        """Take back the numbers of these labels."""
+        for each in labels:
+            self._drop(_PoolKey(member, "identity", "number"), each)
 
     def release(self, member: str, what: What, keys: Iterable[str]) -> None:
         """Take back what the keys have in both families. A key that has nothing is passed over."""
@@ -309,12 +337,12 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
         """Pool, key, value and the place in the document of each entry."""
         for member, kinds in self.members.items():
             for what, families in kinds.items():
-                if what not in WHATS:
+                if what not in _FORMS:
                     raise ValueError(f"allocations: members.{member}: {what!r} is not handed out")
                 for family, held in families.items():
-                    if family not in FAMILIES:
+                    if family not in _FORMS[what]:
                         raise ValueError(f"allocations: members.{member}.{what}: no family {family!r}")
-                    key = _PoolKey(member, what, family)
+                    key = _PoolKey(member, what, family)  # type: ignore[arg-type]
                     for name, value in held.items():
                         yield key, name, value, f"members.{member}.{what}.{family}.{name}"
 
@@ -364,12 +392,18 @@ def _text_v4(number: int) -> str:
 
 
 def _text(key: _PoolKey, number: int) -> str:
+    if key.family == "number":
+        return str(number)
     if key.family == "IPv4":
         return _text_v4(number)
     return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big"))
 
 
 def _number(key: _PoolKey, value: str, path: str) -> int:
+    if key.family == "number":
+        if value.isascii() and value.isdecimal() and FIRST_IDENTITY <= int(value) < 1 << _MOST_BITS:
+            return int(value)
+        raise ValueError(f"allocations: {path}: {value!r} is no identity's number")
     for family, number in _numbers((value,)):
         if family == key.family:
             return number

@@ -20,6 +20,7 @@ from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import bulk, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
+from fleetmesh.mesh.identities import identify
 from fleetmesh.mesh.imports import Imports
 from fleetmesh.mesh.limits import check_self_managed
 from fleetmesh.mesh.origins import renew
@@ -68,6 +69,7 @@ class Change:
         topology: Who hears whom, of those that have not failed.
         snapshot: The state before.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
+        identity_bits: Of an identity's number below its cluster's id.
         heard_anew: Whether it has changed who hears whom.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
     """
@@ -78,6 +80,7 @@ class Change:
     members: dict[str, Member]
     topology: Topology
     exporters: CowMap[Name, frozenset[str]]
+    identity_bits: int
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
@@ -194,6 +197,7 @@ class Change:
         for name in list(store.imports):
             Imports(self).forget(member, name)
         store.derived, store.pods = CowGroups(), CowGroups()
+        store.identity_of, store.identities, store.held = CowGroups(), CowMap(), CowMap()
         store.in_force, store.expanded = CowGroups(), CowMap()
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
@@ -240,6 +244,7 @@ class Change:
         if self.nodes_moved:
             membership.set_ranges(self, None)
         Controllers(self).run()
+        identify(self)
         Imports(self).run(everything=self.heard_anew)
 
     def drop(self) -> None:

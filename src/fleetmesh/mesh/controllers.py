@@ -62,6 +62,7 @@ class Controllers:
             )
         wanted, gone = self._wanted_pods(member, dirty)
         touched = self._set_pods(member, wanted, gone)
+        dirty.running_pods.update((pod.namespace, pod.name) for pod in touched)
         services = dirty.slices | self._selecting(member, touched)
         if dirty.nodes:
             services |= self._of_nodes(member)

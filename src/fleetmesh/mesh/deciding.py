@@ -4,25 +4,23 @@ Who may reach whom in a mesh: each end judges by the policies of its own cluster
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 import attrs
 
 from fleetmesh.errors import NotFoundError
-from fleetmesh.findings import Finding, finding
-from fleetmesh.policy import KINDS, Reading, Refused, Rule, read_policy
+from fleetmesh.mesh.identities import UNNUMBERED
+from fleetmesh.mesh.policies import options_of, read_policies
+from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision, End, Side, worst
-from fleetmesh.policy.judge import RESERVED, Conflict, Flow, Identity, Options, PolicyJudge
-from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, named_ports, pod_labels, reserved
+from fleetmesh.policy.judge import RESERVED, Flow, Identity, PolicyJudge
+from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, named_ports, reserved
 from fleetmesh.policy.matching import Request
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import group_labels
-from fleetmesh.resources.model import Pod, PolicyObject
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
-_FIRST_IDENTITY = 256
-IDENTITY_SHIFT = 16
-"""Bits of an identity's number below its cluster's id; in a mesh of 511 members one less."""
 
 
 @attrs.define
@@ -75,108 +70,6 @@ class LearntNames(MutableMapping[str, list[str]]):
 
 
 @attrs.frozen
-class ReadPolicies:
-    """The rules of a member, in the order in which Cilium takes them, and what it would refuse."""
-
-    rules: tuple[Rule, ...]
-    refused: tuple[tuple[PolicyObject, Refused], ...]
-
-
-def read_policies(member: MemberView, *, strict: bool = False) -> ReadPolicies:
-    """All policies that a member has."""
-    store, settings = member._store, member.settings
-    services = tuple(service for by_name in store.services.values() for service in by_name.values())
-    reading = Reading(
-        member.name,
-        settings.policy_default_local_cluster,
-        not settings.disable_non_default_deny,
-        strict,
-        services,
-    )
-    policies = [each for each in store.policies.values() if each.kind in KINDS]
-    policies.sort(key=lambda each: (KINDS.index(each.kind), each.namespace, each.name))
-    rules: list[Rule] = []
-    refused = []
-    for policy in policies:
-        found = _read(policy, reading)
-        if isinstance(found, Refused):
-            refused.append((policy, found))
-        else:
-            rules += found
-    return ReadPolicies(tuple(rules), tuple(refused))
-
-
-def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
-    """A policy is read once as long as it lives, but for one whose rules hang on the services there are."""
-    key = attrs.evolve(reading, services=())
-    known = _KNOWN.get(id(policy))
-    if known is not None and known[0]() is policy and known[1] == key:
-        return known[2]
-    try:
-        found: tuple[Rule, ...] | Refused = read_policy(policy, reading)
-    except Refused as why:
-        found = why
-    if "toServices" not in str(policy.document):
-        number = id(policy)
-        _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), key, found)
-    return found
-
-
-_KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
-
-
-def conflicts(view: Viewpoint, member: MemberView, read: ReadPolicies, shift: int) -> Iterator[Finding]:
-    """
-    Rules that can't all be carried out for some pod. There are none unless two rules ask for something
-    besides passing.
-    """
-    asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
-    if len(asking) < 2:
-        return
-    judge = PolicyJudge(_options(view, member, shift), read.rules, (), {})
-    hit: dict[Conflict, list[str]] = {}
-    known: dict[LabelSet, Conflict | None] = {}
-    for pod, labels in _labelled(member):
-        if labels not in known:
-            known[labels] = judge.conflict(Identity(0, labels, named_ports(pod.template)))
-        found = known[labels]
-        if found is not None:
-            hit.setdefault(found, []).append(f"{pod.namespace}/{pod.name}")
-    for found, pods in hit.items():
-        yield finding(
-            "policy-conflict",
-            found.other.subject,
-            f"for {pods[0]}{f' and {len(pods) - 1} more' if len(pods) > 1 else ''} rules {found.words}",
-            pods,
-            where=found.other.origin,
-        )
-
-
-def _options(view: Viewpoint, member: MemberView, shift: int) -> Options:
-    settings = member.settings
-    return Options(
-        member.cluster_id,
-        settings.policy_enforcement,
-        settings.allow_localhost == "always",
-        settings.enable_host_firewall,
-        settings.enable_ipv6,
-        settings.policy_cidr_match_mode,
-        shift,
-        view.strict,
-    )
-
-
-def _labelled(member: MemberView) -> Iterator[tuple[Pod, LabelSet]]:
-    """The pods of a member with their identity's labels."""
-    store = member._store
-    for namespace, pods in store.pods.items():
-        declared = store.namespaces.get(namespace)
-        own = {} if declared is None else declared.labels
-        for pod in pods.values():
-            yield pod, pod_labels(pod.template, namespace, own, member.name)
-
-
-@attrs.frozen
 class _Pod:
     """A pod, as policies see it."""
 
@@ -192,12 +85,12 @@ class Deciding:
     """What decides in one state of a mesh, made when it is first asked."""
 
     view: Viewpoint
-    shift: int
     dns: Mapping[str, Sequence[Address]]
     _pods: dict[str, _Pod] = attrs.field(init=False)
     _by_address: dict[Address, list[_Pod]] = attrs.field(init=False)
     _nodes: dict[Address, str] = attrs.field(init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
+    _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         pods = [pod for member in self.view.members.values() for pod in self._pods_of(member)]
@@ -215,32 +108,49 @@ class Deciding:
         }
 
     def _pods_of(self, member: MemberView) -> Iterator[_Pod]:
-        found = list(_labelled(member))
-        numbers = identity_numbers((labels for _, labels in found), member.cluster_id, self.shift)
-        for pod, labels in found:
-            yield _Pod(
-                member.name,
-                f"{pod.namespace}/{pod.name}",
-                Identity(numbers[labels], labels, named_ports(pod.template)),
-                tuple(map(ip_address, pod.addresses)),
-                pod.template.host_network,
-            )
+        store, own = member._store, member.cluster_id << self.view.identity_bits
+        for namespace, pods in store.pods.items():
+            labels_of = store.identity_of.group(namespace)
+            for pod in pods.values():
+                labels = labels_of.get(pod.name)
+                number = UNNUMBERED if labels is None else store.identities[labels].number
+                identity = (
+                    _reserved("host" if labels is None else "init")
+                    if labels is None or number == UNNUMBERED
+                    else Identity(own | number, labels, named_ports(pod.template))
+                )
+                yield _Pod(
+                    member.name,
+                    f"{pod.namespace}/{pod.name}",
+                    identity,
+                    tuple(map(ip_address, pod.addresses)),
+                    pod.template.host_network,
+                )
 
     def judge(self, cluster: str) -> PolicyJudge:
         """That of a cluster, which knows the pods of all that it hears."""
         if cluster not in self._judges:
-            member = self.view.members[cluster]
-            judge = PolicyJudge(
-                _options(self.view, member, self.shift),
-                read_policies(member, strict=self.view.strict).rules,
-                tuple(_groups(member)),
-                self.dns,
-            )
-            for pod in self._pods.values():
-                if not pod.on_host and self._hears(cluster, pod.cluster):
-                    judge.know(pod.identity)
-            self._judges[cluster] = judge
+            rules = read_policies(self.view, self.view.members[cluster]).rules
+            self._judges[cluster] = self._judge_by(cluster, rules)
         return self._judges[cluster]
+
+    def _judge_by(self, cluster: str, rules: tuple[Rule, ...]) -> PolicyJudge:
+        member = self.view.members[cluster]
+        judge = PolicyJudge(options_of(self.view, member), rules, tuple(_groups(member)), self.dns)
+        for pod in self._pods.values():
+            if not pod.on_host and self._hears(cluster, pod.cluster):
+                judge.know(pod.identity)
+        return judge
+
+    def _held_judge(self, cluster: str, labels: LabelSet) -> PolicyJudge | None:
+        """By what is still in force for an identity whose rules are in conflict, if anything was before."""
+        rules = self.view.members[cluster]._store.held.get(labels)
+        if rules is None:
+            return None
+        key = (cluster, labels)
+        if key not in self._held_judges:
+            self._held_judges[key] = self._judge_by(cluster, rules)
+        return self._held_judges[key]
 
     def _hears(self, cluster: str, other: str) -> bool:
         return cluster == other or self.view.hears(cluster, other)
@@ -268,8 +178,16 @@ class Deciding:
             return None
         judge = self.judge(cluster)
         subject, on_host = self._subject(own)
-        peer, _ = self._peer(other, cluster)
-        return judge.decide(subject, peer, flow, direction, on_host=on_host)
+        conflict = judge.conflict(subject, on_host=on_host)
+        held = None if conflict is None else self._held_judge(cluster, subject.labels)
+        if conflict is None or held is None:
+            peer, _ = self._peer(other, cluster, judge)
+            return judge.decide(subject, peer, flow, direction, on_host=on_host)
+        peer, _ = self._peer(other, cluster, held)
+        side = held.decide(subject, peer, flow, direction, on_host=on_host)
+        return attrs.evolve(
+            side, advice=f"what was in force before stays, since rules {conflict.words}; {side.advice}"
+        )
 
     def check(self, end: str) -> None:
         """
@@ -323,41 +241,51 @@ class Deciding:
         labels = [] if node is None else [Label(K8S, *each) for each in node.labels.items()]
         return Identity(RESERVED["host"], LabelSet.of([*labels, reserved("host")])), True
 
-    def _peer(self, end: str, cluster: str) -> tuple[Identity, str]:
-        """Whom the nodes of a cluster take an end for, and why, if that is not what one would think."""
+    def _peer(self, end: str, cluster: str, judge: PolicyJudge) -> tuple[Identity, str]:
+        """
+        Whom the nodes of a cluster take an end for, in the numbers of one of its judges, and why, if that
+        is not what one would think.
+        """
         kind, _, name = end.partition(":")
         if kind == "ip":
             address = ip_address(name)
             for pod in self._by_address.get(address, ()):
                 if self._hears(cluster, pod.cluster):
-                    return pod.identity, ""
+                    return self._pod_peer(pod, cluster, judge), ""
             node = self._nodes.get(address)
             if node is not None and self._hears(cluster, node):
                 return _reserved("host" if node == cluster else "remote-node"), ""
-            return self.judge(cluster).of_address(address), ""
+            return judge.of_address(address), ""
         if kind == "entity":
             return _reserved(name), ""
         if kind == "host":
             if not self._hears(cluster, name):
-                return self._unheard(cluster, name, ())
+                return self._unheard(cluster, name, (), judge)
             return _reserved("host" if name == cluster else "remote-node"), ""
         pod = self._pods[end]
         if not self._hears(cluster, pod.cluster):
-            return self._unheard(cluster, pod.cluster, pod.addresses)
+            return self._unheard(cluster, pod.cluster, pod.addresses, judge)
         if pod.on_host:
             node = "host" if pod.cluster == cluster else "remote-node"
             return _reserved(node), "it is on its node's network"
-        return pod.identity, ""
+        return self._pod_peer(pod, cluster, judge), ""
 
-    def _unheard(self, cluster: str, other: str, addresses: Sequence[Address]) -> tuple[Identity, str]:
+    def _pod_peer(self, pod: _Pod, cluster: str, judge: PolicyJudge) -> Identity:
+        """Where networks select pods, its labels say which it is in: in Cilium those of its own cluster."""
+        by = judge if self.view.strict or cluster == pod.cluster else self.judge(pod.cluster)
+        return judge.labelled(pod.identity, by.networks_of_pod(pod.addresses))
+
+    @staticmethod
+    def _unheard(
+        cluster: str, other: str, addresses: Sequence[Address], judge: PolicyJudge
+    ) -> tuple[Identity, str]:
         because = f"world because {cluster} does not hear {other}, so that it has no ip record of it"
-        judge = self.judge(cluster)
         return (judge.of_address(addresses[0]) if addresses else judge.world(4)), because
 
     def _seen(self, end: str, cluster: str | None) -> End:
         if cluster is None:
             return End(end, 0, LabelSet(()), "no cluster of the mesh judges it")
-        identity, because = self._peer(end, cluster)
+        identity, because = self._peer(end, cluster, self.judge(cluster))
         return End(end, identity.number, identity.labels, because)
 
 
@@ -418,22 +346,6 @@ def flow_of(
         raise ValueError(f"port {port!r}; expected 0 to 65535")
     number = PROTOCOL_NUMBERS[protocol.upper()]
     return Flow(number, port, None if http is None else Request.of(http), dns_query)
-
-
-def identity_numbers(labels: Iterable[LabelSet], cluster_id: int, shift: int) -> dict[LabelSet, int]:
-    """
-    A number for each set of labels of a cluster: the first free one from its hash, in order of the labels.
-    """
-    span = (1 << shift) - _FIRST_IDENTITY
-    numbers: dict[LabelSet, int] = {}
-    taken: set[int] = set()
-    for each in sorted(set(labels), key=str):
-        at = zlib.crc32(str(each).encode()) % span
-        while at in taken:
-            at = (at + 1) % span
-        taken.add(at)
-        numbers[each] = cluster_id << shift | (_FIRST_IDENTITY + at)
-    return numbers
 
 
 def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:

@@ -26,6 +26,8 @@ class Dirty:
         slices: Services whose derived slices have to be worked out.
         exported: Names whose ServiceExport, Service or slices changed.
         namespaces: Namespaces that came, changed or went.
+        running_pods: Pods that came, changed or went, workloads' too.
+        policies: Whether policies, or the sets of labels that pods have, came, changed or went.
     """
 
     nodes: bool = False
@@ -36,10 +38,12 @@ class Dirty:
     slices: set[Name] = attrs.field(factory=set)
     exported: set[Name] = attrs.field(factory=set)
     namespaces: set[str] = attrs.field(factory=set)
+    running_pods: set[Name] = attrs.field(factory=set)
+    policies: bool = False
 
     def everything(self, store: Store) -> None:
         """Mark all that a member has."""
-        self.nodes = True
+        self.nodes = self.policies = True
         self.workloads.update(each.key for found in store.workloads.values() for each in found.values())
         self.declared_pods.extend(pod for found in store.declared_pods.values() for pod in found.values())
         self.slices.update((space, name) for space, found in store.services.items() for name in found)

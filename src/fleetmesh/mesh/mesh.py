@@ -24,9 +24,11 @@ from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
-from fleetmesh.mesh.deciding import IDENTITY_SHIFT, Deciding, LearntNames, decide, flow_of
+from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.holding import hold
+from fleetmesh.mesh.identities import IDENTITY_BITS
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
@@ -103,7 +105,8 @@ class Mesh:
         self._members: dict[str, Member] = {}
         self._report: Report | None = None
         self._tables = TableKeeper()
-        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict")
+        bits = IDENTITY_BITS - (max_connected_clusters > 255)
+        self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict", bits)
         self._datapaths = Datapaths()
         self._dns = LearntNames()
         self._decided_by: tuple[int, Deciding] | None = None
@@ -282,6 +285,7 @@ class Mesh:
                 members=self._members,
                 topology=self.topology,
                 exporters=self._viewpoint.exporters.copy(),
+                identity_bits=self._viewpoint.identity_bits,
             )
             try:
                 carry_out(change)
@@ -302,7 +306,7 @@ class Mesh:
         }
         changed = delta.services(ServiceDelta)
         report = self._report
-        self._viewpoint = attrs.evolve(
+        view = attrs.evolve(
             last,
             snapshot=self._core.snapshot(),
             members=views,
@@ -316,6 +320,8 @@ class Mesh:
                 known=None if report is None else report.view.snapshot.generation,
             ),
         )
+        hold(last, view, [name for name, dirty in change.dirty.items() if dirty.policies])
+        self._viewpoint = view
         return Delta(delta.old, delta.new, changed)
 
     # Questions
@@ -465,8 +471,7 @@ class Mesh:
         """What decides at the newest state."""
         last, view = self._decided_by, self._viewpoint
         if last is None or last[0] != self._dns.version or last[1].view is not view:
-            shift = IDENTITY_SHIFT - (self.max_connected_clusters > 255)
-            last = (self._dns.version, Deciding(view, shift, self._dns.parsed()))
+            last = (self._dns.version, Deciding(view, self._dns.parsed()))
             self._decided_by = last
         return last[1]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,10 +15,10 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh.carving import used_by_nodes
-from fleetmesh.mesh.deciding import IDENTITY_SHIFT, conflicts, read_policies
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
-from fleetmesh.policy.quirks import policy_quirks
+from fleetmesh.mesh.policies import conflicts, read_policies
+from fleetmesh.policy.quirks import policy_quirks, unmatched_services
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
@@ -152,10 +153,11 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     for found in store.source_findings.values():
         yield from found
     yield from store.trouble.values()
-    read = read_policies(member, strict=view.strict)
+    read = read_policies(view, member)
+    yield from unmatched_services(read.rules)
     if not view.strict:
-        yield from policy_quirks(read.rules)
-    yield from conflicts(view, member, read, IDENTITY_SHIFT)
+        yield from policy_quirks(read.rules, _pod_ranges(view, member))
+    yield from conflicts(view, member, read)
     for policy, why in read.refused:
         yield finding(
             "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin
@@ -168,6 +170,18 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
         yield from _failed(view, member)
     if view.topology.tenant(member.name):
         yield from _reachable(view, member)
+
+
+def _pod_ranges(view: Viewpoint, member: MemberView) -> list[tuple[str, IPv4Network | IPv6Network]]:
+    """Where those that the member hears have their pods; nothing where networks select them."""
+    if "pods" in member.settings.policy_cidr_match_mode:
+        return []
+    return [
+        (other.name, ip_network(cidr, strict=False))
+        for other in view.members.values()
+        if other.name == member.name or view.hears(member.name, other.name)
+        for cidr in other.ranges.pod_cidrs
+    ]
 
 
 def _failed(view: Viewpoint, member: MemberView) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
             _service_export(change, member, said, present=new is not None)
         case PolicyObject():
             change.store(member).policies.keep(said.key, said, present=new is not None)
+            change.touch(member).policies = True
         case UnknownKind():
             _unknown(change, member, said, present=new is not None)
         case CiliumConfig() | ClusterMeshSecret():

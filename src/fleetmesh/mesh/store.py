@@ -27,6 +27,9 @@ from fleetmesh.resources.model import (
 )
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.identities import Numbered
+    from fleetmesh.policy import Rule
+    from fleetmesh.policy.labels import LabelSet
     from fleetmesh.services.mcs import ImportPlan
 
 Key: TypeAlias = tuple[str, str, str]
@@ -61,6 +64,10 @@ class Store:
         slices: Service -> name of slice -> declared slice.
         derived: Service -> name of slice -> slice made of its pods, or mirrored from Endpoints.
         declared_pods, pods: Namespace -> name -> Pod, as declared and as it runs.
+        identity_of: Namespace -> name of a pod -> the labels of its identity; those on a node's network
+            have none.
+        identities: The labels of an identity -> its number, and how many pods have it.
+        held: The labels of an identity whose rules are in conflict -> those that were in force before.
         expanded: Workload -> the names of the pods that were made for it.
         imports: What the member makes of the MCS-API exports of a name.
         trouble: What working something out had to say, by what was worked out and the object.
@@ -86,6 +93,9 @@ class Store:
     workloads: CowGroups[str, str, Workload] = attrs.field(factory=CowGroups)
     declared_pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
     pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
+    identity_of: CowGroups[str, str, LabelSet] = attrs.field(factory=CowGroups)
+    identities: CowMap[LabelSet, Numbered] = attrs.field(factory=CowMap)
+    held: CowMap[LabelSet, tuple[Rule, ...]] = attrs.field(factory=CowMap)
     expanded: CowMap[Key, tuple[str, ...]] = attrs.field(factory=CowMap)
     exports: CowMap[Name, ServiceExport] = attrs.field(factory=CowMap)
     imports: CowMap[Name, ImportPlan] = attrs.field(factory=CowMap)

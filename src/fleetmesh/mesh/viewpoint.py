@@ -96,6 +96,7 @@ class Viewpoint:
         snapshot: The facts of the core.
         topology: Who hears whom, of those that have not failed.
         strict: Whether the mesh is in mode `strict`.
+        identity_bits: Of an identity's number below its cluster's id.
         members: Name -> member, in order of cluster ids.
         names: Cluster id -> name, in order of ids.
         failed: The ids of members that are cut off.
@@ -107,6 +108,7 @@ class Viewpoint:
     snapshot: Snapshot
     topology: Topology
     strict: bool
+    identity_bits: int
     members: Mapping[str, MemberView] = attrs.field(factory=dict)
     names: Mapping[int, str] = attrs.field(factory=dict)
     failed: frozenset[int] = frozenset()

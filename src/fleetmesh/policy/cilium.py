@@ -123,6 +123,7 @@ class _Spec:
                     source=Source(self.policy.subject, each.path, self.policy.origin),
                     ports=self._ports(each, direction, verdict, on_host=on_host),
                     authentication=_authentication(each) if verdict == "allow" else "",
+                    of_services=verdict == "allow" and each["toServices"].is_set,
                     default_deny=deny_by_default,
                     on_host=on_host,
                 )

@@ -176,7 +176,10 @@ class _About:
                 "needs the flag enable-node-selector-labels, which fleetmesh does not know"
             )
         elif egress and peer["networks"].is_set:
-            selectors = tuple(CidrSelector(each.parsed(parse_cidr)) for each in peer["networks"].items())
+            selectors = tuple(
+                CidrSelector(each.parsed(parse_cidr), of_pods=self.reading.of_pods)
+                for each in peer["networks"].items()
+            )
         elif egress and peer["domainNames"].is_set:
             if plain.verdict != "allow":
                 raise peer["domainNames"].refuse("is for action Accept only")

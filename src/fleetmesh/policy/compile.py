@@ -144,10 +144,11 @@ class Compiler:
         return self._any_of(wanted, negated=requirement.operator in {"NotIn", "DoesNotExist"})
 
     def _cidr(self, selector: CidrSelector) -> Iterator[CoreRequirement]:
-        yield from self._has_address()
+        modes = selector.modes(self.cidr_match_modes)
+        yield from self._has_address(modes)
         if selector.network is not None:
             wanted = [self._inside(selector.network)]
-            if not selector.network.prefixlen and "pods" in self.cidr_match_modes:
+            if not selector.network.prefixlen and "pods" in modes:
                 wanted.append(_within(selector.network))
             yield self._any_of(wanted)
         for group in selector.groups:
@@ -162,11 +163,10 @@ class Compiler:
             return _within(network)
         return str(network_label(network, dual_stack=self.dual_stack))
 
-    def _has_address(self) -> Iterator[CoreRequirement]:
+    def _has_address(self, modes: Collection[str]) -> Iterator[CoreRequirement]:
         """Whom networks select at all (CIDRSelector.Matches)."""
         worlds = [f"{RESERVED}:{world}" for world in WORLDS]
         nodes = [f"{RESERVED}:{node}" for node in ("host", "remote-node")]
-        modes = self.cidr_match_modes
         if "pods" not in modes:
             yield self._any_of([*worlds, *(nodes if "nodes" in modes else ())])
         elif "nodes" not in modes:

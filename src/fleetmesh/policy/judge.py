@@ -4,8 +4,8 @@ One cluster's policies over the identities that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import attrs
 
@@ -158,6 +158,7 @@ class PolicyJudge:
     _repository: _core.PolicyRepository = attrs.field(init=False)
     _networks: frozenset[Network] = attrs.field(init=False)
     _local: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
+    _numbers: set[int] = attrs.field(factory=set, init=False)
     _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -182,6 +183,7 @@ class PolicyJudge:
     def know(self, identity: Identity) -> None:
         """An identity that peers may have."""
         terms = self._compiler.terms(identity.labels)
+        self._numbers.add(identity.number)
         self._repository.set_identity(
             identity.number, terms, self._compiler.named_ports(identity.named_ports)
         )
@@ -216,6 +218,43 @@ class PolicyJudge:
             return Identity(RESERVED[found.labels[0].key], found)
         if found not in self._local:
             self._local[found] = Identity(FIRST_LOCAL + len(self._local), found)
+            self.know(self._local[found])
+        return self._local[found]
+
+    def networks_of_pod(self, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Label]:
+        """
+        What tells networks that select pods that these addresses are within them: the longest of those
+        networks, else the whole family (pkg/endpoint computeCIDRLabelsRLocked). Nothing where none do.
+        """
+        everywhere = "pods" in self.options.cidr_match_modes
+        selecting = [
+            network
+            for rule in self.rules
+            for peer in rule.peers or ()
+            if isinstance(peer, CidrSelector) and (everywhere or peer.of_pods)
+            for network in peer.networks
+        ]
+        if not everywhere and not selecting:
+            return []
+        found: list[Label] = []
+        for address in addresses:
+            if everywhere:
+                found += (label for network, labels in self.groups if address in network for label in labels)
+            family = ip_network((0 if address.version == 4 else bytes(16), 0))
+            inside = (each for each in selecting if address in each)
+            found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
+        return found
+
+    def labelled(self, identity: Identity, labels: Sequence[Label]) -> Identity:
+        """An identity of the mesh with more labels, which has a number of its own in the same cluster."""
+        if not labels:
+            return identity
+        found = LabelSet.of([*identity.labels, *labels])
+        if found not in self._local:
+            number = identity.number | ((1 << self.options.cluster_shift) - 1)
+            while number in self._numbers:
+                number -= 1
+            self._local[found] = Identity(number, found, identity.named_ports)
             self.know(self._local[found])
         return self._local[found]
 

@@ -67,7 +67,7 @@ def _rules(
 def _peer(field: Field, namespace: str, reading: Reading) -> Selector:
     field.object(("podSelector", "namespaceSelector", "ipBlock"))
     if field["ipBlock"].is_set:
-        return _block(field["ipBlock"])
+        return _block(field["ipBlock"], of_pods=reading.of_pods)
     pods = read_selector(field["podSelector"], source=K8S, cilium_keys=False)
     if reading.peer_cluster is not None and not names_cluster(pods):
         pods = pods.require(LabelKey(K8S, CLUSTER), reading.peer_cluster)
@@ -90,11 +90,12 @@ def names_cluster(pods: LabelSelector) -> bool:
     )
 
 
-def _block(field: Field) -> CidrSelector:
+def _block(field: Field, *, of_pods: bool) -> CidrSelector:
     field.object(("cidr", "except"))
     return CidrSelector(
         field["cidr"].parsed(parse_prefix),
         excepted=tuple(each.parsed(parse_prefix) for each in field["except"].items()),
+        of_pods=of_pods,
     )
 
 

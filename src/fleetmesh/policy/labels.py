@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import attrs
 
-from fleetmesh.resources.model import PodTemplate, Protocol
+from fleetmesh.resources.model import ContainerPort, PodTemplate, Protocol
 
 Network = IPv4Network | IPv6Network
 
@@ -33,6 +33,7 @@ NAMED_PORTS = "io.cilium.k8s.named-ports"
 METADATA_NAME = "kubernetes.io/metadata.name"
 _OWNED = "io.cilium.k8s"
 _MOST_LABEL_VALUE = 63
+_PROTOCOLS: Mapping[str, Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 _SERVICE_NAME = re.compile(r"([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*")
 
 # labelsfilter's default: which keys are kept, and which not, each a pattern at the beginning of the key.
@@ -104,7 +105,7 @@ class LabelKey:
         return _network(self.key) if self.source == CIDR else None
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class LabelSet:
     """The labels of an identity: one for each key, sorted."""
 
@@ -196,13 +197,30 @@ class NamedPort:
 def named_ports(template: PodTemplate) -> Mapping[str, NamedPort]:
     """
     By name in lower case; of two with one name the last counts. What is no service name is none
-    (pkg/types NamedPortMap).
+    (pkg/types NamedPortMap), nor is a port of a sidecar (pkg/k8s NamedPortsIdentityLabels).
     """
+    return _named_ports(template.ports)
+
+
+@lru_cache(maxsize=4096)
+def _named_ports(ports: tuple[ContainerPort, ...]) -> Mapping[str, NamedPort]:
     return {
         port.name.lower(): NamedPort(port.protocol, port.container_port)
-        for port in template.ports
-        if is_service_name(port.name)
+        for port in ports
+        if is_service_name(port.name) and not port.sidecar
     }
+
+
+def ports_of(labels: LabelSet) -> Mapping[str, NamedPort]:
+    """The named ports that an identity's labels tell, as they are part of it."""
+    found = {}
+    for label in labels:
+        if label.source != GENERATED:
+            continue
+        for part in label.value.split("_"):
+            name, protocol, number = part.split(".")
+            found[name] = NamedPort(_PROTOCOLS[protocol], int(number))
+    return found
 
 
 def is_service_name(text: str) -> bool:
@@ -219,14 +237,34 @@ def pod_labels(
     Args:
         namespace_labels: Those of its namespace, as far as manifests have them.
     """
-    found = {key: value for key, value in template.labels.items() if not key.startswith(_OWNED)}
-    for key, value in {**namespace_labels, METADATA_NAME: namespace}.items():
+    return _pod_labels(
+        tuple(template.labels.items()),
+        template.service_account,
+        template.ports,
+        namespace,
+        tuple(namespace_labels.items()),
+        cluster,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _pod_labels(
+    labels: tuple[tuple[str, str], ...],
+    account: str,
+    ports: tuple[ContainerPort, ...],
+    namespace: str,
+    namespace_labels: tuple[tuple[str, str], ...],
+    cluster: str,
+) -> LabelSet:
+    """The pods of a workload have one."""
+    found = {key: value for key, value in labels if not key.startswith(_OWNED)}
+    for key, value in (*namespace_labels, (METADATA_NAME, namespace)):
         found[f"{NAMESPACE_LABELS}.{key}"] = value
     found[NAMESPACE] = namespace
-    found[SERVICE_ACCOUNT] = template.service_account
+    found[SERVICE_ACCOUNT] = account
     found[CLUSTER] = cluster
     kept = (Label(K8S, key, value) for key, value in found.items() if is_identity_relevant(key))
-    return LabelSet.of([*kept, *_named_port_labels(named_ports(template))])
+    return LabelSet.of([*kept, *_named_port_labels(_named_ports(ports))])
 
 
 def _named_port_labels(ports: Mapping[str, NamedPort]) -> Iterator[Label]:

@@ -135,6 +135,7 @@ class Rule:
             everybody; without any and without ports, nobody.
         ports: Without any, all of them.
         authentication: `"required"`, `"disabled"` or "".
+        of_services: Whether its peers are those behind Services, of which there may be none.
         default_deny: Whether the rule makes its subject refuse what no rule allows.
     """
 
@@ -147,5 +148,6 @@ class Rule:
     priority: float = 0.0
     ports: tuple[PortRule, ...] = ()
     authentication: str = ""
+    of_services: bool = False
     default_deny: bool = True
     on_host: bool = False

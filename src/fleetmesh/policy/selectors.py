@@ -133,13 +133,19 @@ class CidrSelector:
         network: `None` where groups are meant.
         groups: What the labels of the groups have to be.
         excepted: Networks that have identities of their own, which are not selected.
+        of_pods: Whether pods in it are selected too, whatever the cluster's setting says.
     """
 
     network: Network | None = None
     groups: tuple[Requirement, ...] = ()
     excepted: tuple[Network, ...] = ()
+    of_pods: bool = False
 
     is_wildcard = False
+
+    def modes(self, match_modes: Collection[str]) -> Collection[str]:
+        """Of `nodes` and `pods` those that it selects, where a cluster's setting says these."""
+        return (*match_modes, "pods") if self.of_pods else match_modes
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -151,6 +157,7 @@ class CidrSelector:
         Args:
             match_modes: Of `nodes` and `pods`, which of them are selected by address too.
         """
+        match_modes = self.modes(match_modes)
         if not _has_address(labels, match_modes):
             return False
         if not self._is_in(labels, dual_stack=dual_stack, match_modes=match_modes):

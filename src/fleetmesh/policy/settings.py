@@ -27,6 +27,8 @@ class Reading:
         non_default_deny: Whether `enableDefaultDeny` counts (`enable-non-default-deny-policies`).
         strict: Whether selectors of what must not be select neither the world nor what stands for many; to
             Cilium they do.
+        of_pods: Whether networks of NetworkPolicy and ClusterNetworkPolicy are pods' addresses too, as their
+            specifications say; to Cilium they are not.
         services: All Services of the cluster, for `toServices`.
         backends: The addresses behind a Service without a selector.
     """
@@ -35,6 +37,7 @@ class Reading:
     default_local_cluster: bool = True
     non_default_deny: bool = True
     strict: bool = False
+    of_pods: bool = False
     services: Sequence[Service] = ()
     backends: Callable[[Service], Sequence[str]] = _none
 

@@ -117,5 +117,8 @@ def _ports(spec: wire.PodSpec, path: Path, mistakes: list[Mistake]) -> Iterator[
                 if port.name:
                     checks.port_name(port.name, (*path, field, number, "ports", at, "name"), mistakes)
                 yield model.ContainerPort(
-                    container_port=port.containerPort, name=port.name or "", protocol=port.protocol or "TCP"
+                    container_port=port.containerPort,
+                    name=port.name or "",
+                    protocol=port.protocol or "TCP",
+                    sidecar=field == "initContainers",
                 )

@@ -82,9 +82,15 @@ class Node(Resource):
 
 @attrs.frozen(kw_only=True)
 class ContainerPort:
+    """
+    Attributes:
+        sidecar: Whether it is of an init container that keeps running.
+    """
+
     container_port: int
     name: str = ""
     protocol: Protocol = "TCP"
+    sidecar: bool = False
 
 
 @attrs.frozen(kw_only=True)

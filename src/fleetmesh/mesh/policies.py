@@ -1,0 +1,133 @@
+"""
+The policies of a member, read, and where they contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from weakref import ref
+
+import attrs
+
+from fleetmesh.findings import Finding, finding
+from fleetmesh.policy import KINDS, Reading, Refused, Rule, read_policy
+from fleetmesh.policy.judge import Conflict, Identity, Options, PolicyJudge
+from fleetmesh.policy.labels import LabelSet, ports_of
+from fleetmesh.resources.model import PolicyObject, Service
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
+
+
+@attrs.frozen
+class ReadPolicies:
+    """The rules of a member, in the order in which Cilium takes them, and what it would refuse."""
+
+    rules: tuple[Rule, ...]
+    refused: tuple[tuple[PolicyObject, Refused], ...]
+
+
+def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
+    """All policies that a member has."""
+    store, settings = member._store, member.settings
+    services = tuple(service for by_name in store.services.values() for service in by_name.values())
+
+    def backends(service: Service) -> list[str]:
+        rows = view.snapshot.candidates(member.cluster_id, service.namespace, service.name)
+        return sorted({backend[1] for _, backend, *_ in rows})
+
+    reading = Reading(
+        member.name,
+        settings.policy_default_local_cluster,
+        not settings.disable_non_default_deny,
+        view.strict,
+        view.strict and not settings.policy_cidr_match_mode,
+        services,
+        backends,
+    )
+    policies = [each for each in store.policies.values() if each.kind in KINDS]
+    policies.sort(key=lambda each: (KINDS.index(each.kind), each.namespace, each.name))
+    rules: list[Rule] = []
+    refused = []
+    for policy in policies:
+        found = _read(policy, reading)
+        if isinstance(found, Refused):
+            refused.append((policy, found))
+        else:
+            rules += found
+    return ReadPolicies(tuple(rules), tuple(refused))
+
+
+def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
+    """A policy is read once as long as it lives, but for one whose rules hang on the services there are."""
+    key = attrs.evolve(reading, services=(), backends=_NO_BACKENDS)
+    known = _KNOWN.get(id(policy))
+    if known is not None and known[0]() is policy and known[1] == key:
+        return known[2]
+    try:
+        found: tuple[Rule, ...] | Refused = read_policy(policy, reading)
+    except Refused as why:
+        found = why
+    if "toServices" not in str(policy.document):
+        number = id(policy)
+        _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), key, found)
+    return found
+
+
+_NO_BACKENDS = Reading("").backends
+_KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
+
+
+def conflicting(view: Viewpoint, member: MemberView, read: ReadPolicies) -> dict[LabelSet, Conflict]:
+    """
+    The identities of a member's own pods for which rules can't all be carried out. There are none unless
+    two rules ask for something besides passing.
+    """
+    asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
+    if len(asking) < 2:
+        return {}
+    judge = PolicyJudge(options_of(view, member), read.rules, (), {})
+    found = {}
+    for labels in member._store.identities:
+        conflict = judge.conflict(Identity(0, labels, ports_of(labels)))
+        if conflict is not None:
+            found[labels] = conflict
+    return found
+
+
+def conflicts(view: Viewpoint, member: MemberView, read: ReadPolicies) -> Iterator[Finding]:
+    """Rules that can't all be carried out for some pod."""
+    store = member._store
+    broken = conflicting(view, member, read)
+    hit: dict[tuple[Conflict, bool], list[str]] = {}
+    for namespace, pods in store.identity_of.items() if broken else ():
+        for name, labels in pods.items():
+            if labels in broken:
+                hit.setdefault((broken[labels], labels in store.held), []).append(f"{namespace}/{name}")
+    for (found, kept), names in hit.items():
+        names.sort()
+        outcome = "what was in force before stays" if kept else "nothing was before, so that all is refused"
+        yield finding(
+            "policy-conflict",
+            found.other.subject,
+            f"for {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} rules "
+            f"{found.words}; {outcome}",
+            names,
+            where=found.other.origin,
+        )
+
+
+def options_of(view: Viewpoint, member: MemberView) -> Options:
+    """What its policies are resolved with."""
+    settings = member.settings
+    return Options(
+        member.cluster_id,
+        settings.policy_enforcement,
+        settings.allow_localhost == "always",
+        settings.enable_host_firewall,
+        settings.enable_ipv6,
+        settings.policy_cidr_match_mode,
+        view.identity_bits,
+        view.strict,
+    )
