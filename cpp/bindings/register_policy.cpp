@@ -85,15 +85,15 @@ void register_policy(py::module_& module) {
           "(number of a rule, of another, why they can't both be carried out), or None.")
       .def(
           "lookup",
-          [](const EndpointPolicy& self, bool ingress, std::uint32_t peer, std::uint32_t aggregate,
-             std::uint8_t protocol, std::uint16_t port) {
-            const auto answer = self.lookup(ingress ? Direction::ingress : Direction::egress, peer, aggregate,
-                                            protocol, port);
+          [](const EndpointPolicy& self, bool ingress, std::uint32_t peer, std::uint8_t protocol,
+             std::uint16_t port) {
+            const auto answer =
+                self.lookup(ingress ? Direction::ingress : Direction::egress, peer, protocol, port);
             const policy::Entry& entry = answer.entry;
             return std::tuple(answer.found, entry.precedence, entry.authentication,
                               entry.explicit_authentication, entry.rule);
           },
-          py::arg("ingress"), py::arg("peer"), py::arg("aggregate"), py::arg("protocol"), py::arg("port"),
+          py::arg("ingress"), py::arg("peer"), py::arg("protocol"), py::arg("port"),
           "(found, precedence, authentication, whether that is explicit, number of the rule).")
       .def("__len__", &EndpointPolicy::size);
 
@@ -108,7 +108,7 @@ void register_policy(py::module_& module) {
              options.isolation_is_final = isolation_is_final;
              options.cluster = cluster;
              options.cluster_shift = cluster_shift;
-             return Repository(options);
+             return std::make_unique<Repository>(options);
            }),
            py::kw_only(), py::arg("enforcement"), py::arg("allow_host"), py::arg("host_firewall"),
            py::arg("isolation_is_final"), py::arg("cluster"), py::arg("cluster_shift"))
@@ -129,19 +129,18 @@ void register_policy(py::module_& module) {
             for (const auto& rows : selectors) compiled.push_back(selector_of(rows));
             std::vector<policy::Rule> all;
             for (const auto& row : rules) all.push_back(rule_of(row));
-            self.set_rules(std::move(compiled), std::move(all));
+            self.set_rules(compiled, std::move(all));
           },
           py::arg("selectors"), py::arg("rules"),
           "Selectors are lists of (negated, terms of which any is enough).")
       .def(
           "resolve",
-          [](const Repository& self, std::vector<policy::Term> terms,
-             const std::vector<NamedPortRow>& named_ports, bool is_host, bool is_init) {
-            auto subject = identity_of(std::move(terms), named_ports);
-            const py::gil_scoped_release free;
-            return self.resolve(std::move(subject), is_host, is_init);
+          [](Repository& self, std::vector<policy::Term> terms, const std::vector<NamedPortRow>& named_ports,
+             bool is_host, bool is_init) {
+            return self.resolve(identity_of(std::move(terms), named_ports), is_host, is_init);
           },
-          py::arg("terms"), py::arg("named_ports"), py::arg("is_host"), py::arg("is_init"))
+          py::arg("terms"), py::arg("named_ports"), py::arg("is_host"), py::arg("is_init"),
+          py::keep_alive<0, 1>(), "What it returns follows the identities that come and go afterwards.")
       .def(
           "aggregate_of",
           [](const Repository& self, std::uint32_t identity) {

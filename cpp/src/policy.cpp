@@ -1,10 +1,11 @@
 #include "fleetmesh/policy.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
-#include "resolution.hpp"
+#include "rule_set.hpp"
 
 namespace fleetmesh::policy {
 
@@ -21,90 +22,123 @@ IdentityNumber aggregate_of(IdentityNumber identity, const Options& options) {
   return identity >> options.cluster_shift == options.cluster ? kAggregateCluster : kAggregateClusterMesh;
 }
 
-std::size_t KeyHash::operator()(const Key& key) const {
-  std::uint64_t bits = std::uint64_t{key.identity} << 32U | std::uint64_t{key.port} << 16U |
-                       std::uint64_t{key.protocol} << 8U | std::uint64_t{key.length} << 1U |
-                       static_cast<std::uint64_t>(key.direction);
-  bits *= 0x9e3779b97f4a7c15U;
-  return static_cast<std::size_t>(bits ^ bits >> 32U);
+bool EndpointPolicy::enforced(Direction direction) const {
+  const auto& side = sides_[static_cast<std::size_t>(direction)];
+  return side && side->enforced();
 }
 
-bool selects(const Selector& selector, const std::vector<Term>& terms) {
-  return std::ranges::all_of(selector, [&](const Requirement& requirement) {
-    const bool any = std::ranges::any_of(requirement.any_of,
-                                         [&](Term term) { return std::ranges::binary_search(terms, term); });
-    return any != requirement.negated;
-  });
+bool EndpointPolicy::isolated(Direction direction) const {
+  const auto& side = sides_[static_cast<std::size_t>(direction)];
+  return side && side->isolated();
 }
 
-std::optional<Answer> EndpointPolicy::longest(Key key) const {
-  const std::uint16_t port = key.port;
-  const std::uint8_t protocol = key.protocol;
-  for (std::uint32_t left = sides_[index(key.direction)].lengths; left;) {
-    const auto length = static_cast<std::uint8_t>(31 - __builtin_clz(left));
-    left &= ~(1U << length);
-    key.length = length;
-    key.protocol = length ? protocol : std::uint8_t{0};
-    const std::uint32_t bits = length > 8 ? length - 8U : 0;
-    key.port = static_cast<std::uint16_t>(port & (0xffff0000U >> bits));
-    const auto found = entries_.find(key);
-    if (found != entries_.end()) return Answer{found->second, key, true};
+const std::optional<Conflict>& EndpointPolicy::conflict() const {
+  static const std::optional<Conflict> kNone;
+  for (const auto& side : sides_)
+    if (side && side->conflict()) return side->conflict();
+  return kNone;
+}
+
+Answer EndpointPolicy::lookup(Direction direction, IdentityNumber peer, std::uint8_t protocol,
+                              std::uint16_t port) const {
+  const auto& side = sides_[static_cast<std::size_t>(direction)];
+  return side ? side->lookup(peer, protocol, port) : Answer{{1, 0, false, kByDefault}, true};
+}
+
+void EndpointPolicy::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
+  for (const auto& side : sides_)
+    if (side) side->each_entry(visit);
+}
+
+std::size_t EndpointPolicy::size() const {
+  std::size_t count = 0;
+  for (const auto& side : sides_) count += side ? side->size() : 0;
+  return count;
+}
+
+Repository::Repository(const Options& options)
+    : options_(options), rules_(std::make_shared<const std::vector<Rule>>()) {}
+
+Repository::~Repository() = default;
+
+template <class Visit>
+void Repository::each_living(Visit visit) {
+  for (auto at = sets_.begin(); at != sets_.end();) {
+    const auto set = at->second.lock();
+    if (set) visit(*set);
+    at = set ? std::next(at) : sets_.erase(at);
   }
-  return std::nullopt;
 }
-
-namespace {
-
-// The entry keeps its own authentication if it says one; else another's of no lower rank counts
-// (mapState.lookup).
-Answer with_authentication(Answer answer, const Entry& other) {
-  Entry& entry = answer.entry;
-  if (!entry.explicit_authentication && other.authentication > entry.authentication &&
-      other.allow_precedence() >= entry.allow_precedence())
-    entry.authentication = other.authentication;
-  return answer;
-}
-
-}  // namespace
-
-Answer EndpointPolicy::lookup(Direction direction, IdentityNumber peer, IdentityNumber aggregate,
-                              std::uint8_t protocol, std::uint16_t port) const {
-  if (!enforced(direction)) return {{1, 0, false, kByDefault}, {}, true};
-  const Key key{peer, port, direction, protocol, 0};
-  Key of_all = key;
-  of_all.identity = aggregate;
-  const auto own = peer == aggregate ? std::nullopt : longest(key);
-  const auto all = longest(of_all);
-  if (!own && !all) return {};
-  if (!own || !all) return own ? *own : *all;
-  if (own->entry.precedence != all->entry.precedence)
-    return own->entry.precedence > all->entry.precedence ? *own : *all;
-  if (own->entry.denies()) return *own;
-  if (own->key.length > all->key.length) return with_authentication(*all, own->entry);
-  return with_authentication(*own, all->entry);
-}
-
-Repository::Repository(const Options& options) : options_(options) {}
 
 void Repository::set_identity(IdentityNumber number, Identity identity) {
-  std::ranges::sort(identity.terms);
-  identities_[number] = std::move(identity);
+  remove_identity(number);
+  const auto [slot, matching] = index_.add(std::move(identity));
+  slots_.set(number, slot);
+  if (slot >= numbers_.size()) numbers_.resize(slot + 1U);
+  numbers_[slot] = number;
+  each_living([&](RuleSet& set) { set.add(number, slot, matching); });
 }
 
-void Repository::remove_identity(IdentityNumber number) { identities_.erase(number); }
+void Repository::remove_identity(IdentityNumber number) {
+  const Slot slot = slots_.find(number);
+  if (slot == kNoSlot) return;
+  slots_.remove(number);
+  index_.remove(slot);
+  each_living([&](RuleSet& set) { set.remove(number, slot); });
+}
 
-void Repository::set_rules(std::vector<Selector> selectors, std::vector<Rule> rules) {
+void Repository::set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules) {
   const auto known = [&](std::uint32_t number) { return number < selectors.size(); };
   for (const Rule& rule : rules)
     if (!known(rule.subject) || !std::ranges::all_of(rule.peers, known) || rule.tier > options_.default_tier)
       throw std::invalid_argument("a rule names a selector or a tier that there is not");
-  selectors_ = std::move(selectors);
-  rules_ = std::move(rules);
+  std::vector<SelectorId> acquired;
+  for (const Selector& selector : selectors) acquired.push_back(index_.acquire(selector));
+  for (const SelectorId id : selectors_) index_.release(id);
+  selectors_ = std::move(acquired);
+  by_subject_.clear();
+  for (std::uint32_t number = 0; number < rules.size(); ++number)
+    by_subject_[selectors_[rules[number].subject]].push_back(number);
+  rules_ = std::make_shared<const std::vector<Rule>>(std::move(rules));
+  sets_.clear();
 }
 
-EndpointPolicy Repository::resolve(Identity subject, bool is_host, bool is_init) const {
+EndpointPolicy Repository::resolve(Identity subject, bool is_host, bool is_init) {
+  if (options_.enforcement == Enforcement::never || (is_host && !options_.host_firewall))
+    return {nullptr, nullptr};
   std::ranges::sort(subject.terms);
-  return Resolution(*this, subject, is_host, is_init).run();
+  auto egress = rule_set(Direction::egress, subject, is_host, is_init);
+  return {std::move(egress), rule_set(Direction::ingress, subject, is_host, is_init)};
+}
+
+std::shared_ptr<const RuleSet> Repository::rule_set(Direction direction, const Identity& subject,
+                                                    bool is_host, bool is_init) {
+  std::vector<std::uint32_t> speaking;
+  bool names_port = false;
+  for (const SelectorId id : index_.matching(subject.terms)) {
+    const auto at = by_subject_.find(id);
+    if (at == by_subject_.end()) continue;
+    for (const std::uint32_t number : at->second) {
+      const Rule& rule = (*rules_)[number];
+      if (rule.direction != direction || rule.on_host != is_host) continue;
+      speaking.push_back(number);
+      for (const PortRule& of : rule.ports)
+        for (const Ports& ports : of.ports) names_port = names_port || ports.name;
+    }
+  }
+  std::ranges::sort(speaking);
+  std::vector<std::uint32_t> ports;
+  if (names_port && direction == Direction::ingress)
+    for (const NamedPort& port : subject.named_ports)
+      ports.insert(ports.end(), {port.name, std::uint32_t{port.protocol} << 16U | port.port});
+  auto& known = sets_[SetKey{direction, is_host, is_init, speaking, std::move(ports)}];
+  auto set = known.lock();
+  if (!set) {
+    set = std::make_shared<RuleSet>(*this, rules_, selectors_, direction, speaking, subject.named_ports,
+                                    is_host, is_init);
+    known = set;
+  }
+  return set;
 }
 
 }  // namespace fleetmesh::policy

@@ -45,7 +45,7 @@ class PolicyTest : public ::testing::Test {
   }
   Answer ask(const EndpointPolicy& policy, IdentityNumber peer, std::uint16_t port,
              std::uint8_t protocol = kTcp) const {
-    return policy.lookup(Direction::ingress, peer, aggregate_of(peer, repository.options()), protocol, port);
+    return policy.lookup(Direction::ingress, peer, protocol, port);
   }
   bool allows(const EndpointPolicy& policy, IdentityNumber peer, std::uint16_t port,
               std::uint8_t protocol = kTcp) const {

@@ -424,7 +424,6 @@ class EndpointPolicy:
         self,
         ingress: bool,
         peer: typing.SupportsInt | typing.SupportsIndex,
-        aggregate: typing.SupportsInt | typing.SupportsIndex,
         protocol: typing.SupportsInt | typing.SupportsIndex,
         port: typing.SupportsInt | typing.SupportsIndex,
     ) -> tuple[bool, int, int, bool, int]:
@@ -468,7 +467,10 @@ class PolicyRepository:
         ],
         is_host: bool,
         is_init: bool,
-    ) -> EndpointPolicy: ...
+    ) -> EndpointPolicy:
+        """
+        What it returns follows the identities that come and go afterwards.
+        """
     def set_identity(
         self,
         number: typing.SupportsInt | typing.SupportsIndex,

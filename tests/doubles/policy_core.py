@@ -91,9 +91,7 @@ class CoreAgent:
         terms, ports = self.compiler.terms(subject.labels), self.compiler.named_ports(subject.named_ports)
         policy = self.repository.resolve(terms, ports, on_host, is_init)
         ingress = direction == "ingress"
-        found, precedence, auth, explicit, _ = policy.lookup(
-            ingress, number, self.repository.aggregate_of(number), packet.protocol, packet.port
-        )
+        found, precedence, auth, explicit, _ = policy.lookup(ingress, number, packet.protocol, packet.port)
         byte = precedence & 255
         enforced = policy.enforced(ingress)
         if not found or byte == 255:

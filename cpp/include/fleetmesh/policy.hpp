@@ -4,20 +4,23 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
+
+#include "fleetmesh/identity_index.hpp"
+#include "fleetmesh/number_map.hpp"
 
 namespace fleetmesh::policy {
 
 using IdentityNumber = std::uint32_t;
-// A statement on labels that is true of an identity or not, such as `k8s:app=web`; whoever makes identities
-// and selectors numbers them alike.
-using Term = std::uint32_t;
-using Name = std::uint32_t;  // of a port; 0: none
-
 // What stands for all identities of a kind that have no entry of their own (aggregate.go).
 inline constexpr IdentityNumber kAny = 0;
 inline constexpr IdentityNumber kAggregateCluster = 11;
@@ -30,24 +33,6 @@ inline constexpr IdentityNumber kAggregates[] = {kAny, kAggregateCluster, kAggre
 enum class Direction : std::uint8_t { egress, ingress };
 enum class Verdict : std::uint8_t { allow, deny, pass };
 enum class Parser : std::uint8_t { none, http, dns, tls, crd };
-
-struct Requirement {
-  bool negated = false;
-  std::vector<Term> any_of;
-};
-// All of them; without any it selects everything, aggregates included.
-using Selector = std::vector<Requirement>;
-
-struct NamedPort {
-  Name name = 0;
-  std::uint8_t protocol = 0;
-  std::uint16_t port = 0;
-};
-
-struct Identity {
-  std::vector<Term> terms;  // sorted
-  std::vector<NamedPort> named_ports;
-};
 
 struct Ports {
   std::uint8_t protocol = 0;  // 0: any
@@ -105,10 +90,6 @@ struct Key {
   friend bool operator==(const Key&, const Key&) = default;
 };
 
-struct KeyHash {
-  std::size_t operator()(const Key& key) const;
-};
-
 struct Entry {
   std::uint32_t precedence =
       0;  // the higher one decides; its last byte: 255 deny, 2 to 254 redirect, 1 allow
@@ -119,6 +100,7 @@ struct Entry {
   bool denies() const { return (precedence & 255U) == 255; }
   bool redirects() const { return !denies() && (precedence & 255U) > 1; }
   std::uint32_t allow_precedence() const { return (precedence & ~255U) | 1U; }
+  friend bool operator==(const Entry&, const Entry&) = default;
 };
 inline constexpr std::uint32_t kByDefault = std::numeric_limits<std::uint32_t>::max();
 
@@ -131,59 +113,74 @@ struct Conflict {
 
 struct Answer {
   Entry entry;
-  Key key;
   bool found = false;  // if not, it is refused as nothing allows it
+  friend bool operator==(const Answer&, const Answer&) = default;
 };
 
-// What one endpoint is judged by.
+class RuleSet;
+
+// What one endpoint is judged by. It follows the identities that come and go, and is of one thread, with its
+// repository.
 class EndpointPolicy {
  public:
-  bool enforced(Direction direction) const { return sides_[index(direction)].enforced; }
+  EndpointPolicy(std::shared_ptr<const RuleSet> egress, std::shared_ptr<const RuleSet> ingress)
+      : sides_{std::move(egress), std::move(ingress)} {}
+
+  bool enforced(Direction direction) const;
   // Whether some rule makes it refuse what none allows.
-  bool isolated(Direction direction) const { return sides_[index(direction)].isolated; }
-  std::size_t size() const { return entries_.size(); }
-  const std::optional<Conflict>& conflict() const { return conflict_; }
+  bool isolated(Direction direction) const;
+  const std::optional<Conflict>& conflict() const;
 
   // The first packet of a connection. Where nothing is enforced, it is allowed.
-  Answer lookup(Direction direction, IdentityNumber peer, IdentityNumber aggregate, std::uint8_t protocol,
-                std::uint16_t port) const;
+  Answer lookup(Direction direction, IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const;
+
+  // Calls visit(const Key&, const Entry&) for everything that Cilium's policy map would hold.
+  void each_entry(const std::function<void(const Key&, const Entry&)>& visit) const;
+  std::size_t size() const;
 
  private:
-  friend class Resolution;
-  struct Side {
-    bool enforced = false;
-    bool isolated = false;
-    std::uint32_t lengths = 0;  // a bit for each length that some key has
-  };
-  static std::size_t index(Direction direction) { return static_cast<std::size_t>(direction); }
-  std::optional<Answer> longest(Key key) const;
-
-  Side sides_[2];
-  std::unordered_map<Key, Entry, KeyHash> entries_;
-  std::optional<Conflict> conflict_;
+  std::shared_ptr<const RuleSet> sides_[2];
 };
 
 // The policies of one cluster, and the identities that it knows.
 class Repository {
  public:
   explicit Repository(const Options& options);
+  ~Repository();
+  Repository(const Repository&) = delete;
+  Repository& operator=(const Repository&) = delete;
 
   const Options& options() const { return options_; }
+  // A new identity, or another in the place of that number's.
   void set_identity(IdentityNumber number, Identity identity);
   void remove_identity(IdentityNumber number);
   // Equal selectors have one number, their place here; rules are known by their place from then on.
-  void set_rules(std::vector<Selector> selectors, std::vector<Rule> rules);
+  void set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules);
 
-  EndpointPolicy resolve(Identity subject, bool is_host, bool is_init) const;
+  EndpointPolicy resolve(Identity subject, bool is_host, bool is_init);
+
+  // For rule sets.
+  IdentityIndex& index() { return index_; }
+  // kNoSlot where the number is not known.
+  Slot slot_of(IdentityNumber number) const { return slots_.find(number); }
+  IdentityNumber number_of(Slot slot) const { return numbers_[slot]; }
 
  private:
-  friend class Resolution;
-  Options options_;
-  std::unordered_map<IdentityNumber, Identity> identities_;
-  std::vector<Selector> selectors_;
-  std::vector<Rule> rules_;
-};
+  // A rule that speaks about the subject is told by its number.
+  using SetKey = std::tuple<Direction, bool, bool, std::vector<std::uint32_t>, std::vector<std::uint32_t>>;
+  std::shared_ptr<const RuleSet> rule_set(Direction direction, const Identity& subject, bool is_host,
+                                          bool is_init);
+  template <class Visit>
+  void each_living(Visit visit);
 
-bool selects(const Selector& selector, const std::vector<Term>& terms);
+  Options options_;
+  IdentityIndex index_;
+  NumberMap slots_;
+  std::vector<IdentityNumber> numbers_;  // by slot
+  std::shared_ptr<const std::vector<Rule>> rules_;
+  std::vector<SelectorId> selectors_;  // of the subjects and peers of rules, by their numbers
+  std::unordered_map<SelectorId, std::vector<std::uint32_t>> by_subject_;
+  std::map<SetKey, std::weak_ptr<RuleSet>> sets_;
+};
 
 }  // namespace fleetmesh::policy

@@ -187,7 +187,6 @@ class PolicyJudge:
         self._repository.set_identity(
             identity.number, terms, self._compiler.named_ports(identity.named_ports)
         )
-        self._policies.clear()
 
     def of_address(self, address: IPv4Address | IPv6Address) -> Identity:
         """
@@ -285,9 +284,8 @@ class PolicyJudge:
             return Side(direction, "deny", True, False, rules=ends, advice=advice)
         policy = self._policy(subject, on_host=on_host)
         ingress = direction == "ingress"
-        aggregate = self._repository.aggregate_of(peer.number)
         found, precedence, auth, explicit, _ = policy.lookup(
-            ingress, peer.number, aggregate, flow.protocol, flow.port
+            ingress, peer.number, flow.protocol, flow.port
         )
         enforced = policy.enforced(ingress)
         byte = precedence & 255

@@ -1,0 +1,646 @@
+#include "rule_set.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "port_prefixes.hpp"
+
+namespace fleetmesh::policy {
+namespace {
+
+constexpr IdentityNumber kHost = 1;
+constexpr std::uint8_t kDeny = 255;
+constexpr std::uint8_t kAllow = 1;
+constexpr std::uint32_t kNoClass = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint32_t kMostOrdinals = 0xffffff;
+constexpr std::size_t kHostFallback = 10;
+// On a place: only of the ports that peers name, since the rule's peer is everybody.
+constexpr std::uint32_t kOnlyNamed = 1U << 31U;
+
+// Of redirects the one of the lower priority decides (types/entry.go WithListenerPriority).
+std::uint8_t redirect_byte(const PortRule& rule) {
+  constexpr std::uint8_t kPriorities[] = {0, 101, 121, 116, 126};
+  const std::uint8_t own = kPriorities[static_cast<std::size_t>(rule.parser)];
+  const std::uint8_t priority =
+      rule.listener_priority ? std::min<std::uint8_t>(rule.listener_priority, 126) : own;
+  return static_cast<std::uint8_t>(254 - priority);
+}
+
+std::uint8_t byte_of(const Rule& rule, const PortRule& ports) {
+  if (rule.verdict == Verdict::deny) return kDeny;
+  return ports.parser == Parser::none ? kAllow : redirect_byte(ports);
+}
+
+const NamedPort* named(const std::vector<NamedPort>& ports, Name name, std::uint8_t protocol) {
+  const auto found = std::ranges::find_if(
+      ports, [&](const NamedPort& port) { return port.name == name && port.protocol == protocol; });
+  return found == ports.end() ? nullptr : &*found;
+}
+
+// What takes over where rules ask for both; nothing where that can't be (L7ParserType.Merge).
+std::optional<Parser> merged(Parser one, Parser other) {
+  if (one == other || other == Parser::none) return one;
+  if (one == Parser::none) return other;
+  if ((one == Parser::tls && other == Parser::http) || (one == Parser::http && other == Parser::tls))
+    return Parser::http;
+  return std::nullopt;
+}
+
+// Of two entries for one key: the one of the higher precedence decides, and authentication is asked for if
+// one of the same level asks.
+Entry merged(const Entry& one, const Entry& other) {
+  const bool other_decides = other.precedence > one.precedence;
+  Entry result = other_decides ? other : one;
+  const Entry& rest = other_decides ? one : other;
+  if (result.denies() || !rest.explicit_authentication || rest.denies() ||
+      result.allow_precedence() != rest.allow_precedence())
+    return result;
+  if (!result.explicit_authentication || rest.authentication > result.authentication)
+    result.authentication = rest.authentication;
+  result.explicit_authentication = true;
+  return result;
+}
+
+// The entry keeps its own authentication if it says one; else another's of no lower rank counts
+// (mapState.lookup).
+Answer with_authentication(Entry entry, const Entry& other) {
+  if (!entry.explicit_authentication && other.authentication > entry.authentication &&
+      other.allow_precedence() >= entry.allow_precedence())
+    entry.authentication = other.authentication;
+  return {entry, true};
+}
+
+// Nobody but aggregates is asked about rules for everybody, if a port is not one that each peer names.
+bool says(const Rule& rule) { return !rule.nobody && !(rule.peers.empty() && rule.ports.empty()); }
+
+}  // namespace
+
+RuleSet::RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>> rules,
+                 std::span<const SelectorId> selectors, Direction direction,
+                 const std::vector<std::uint32_t>& speaking, std::vector<NamedPort> named_ports, bool is_host,
+                 bool is_init)
+    : repository_(repository),
+      rules_(std::move(rules)),
+      selectors_(selectors.begin(), selectors.end()),
+      direction_(direction),
+      named_ports_(std::move(named_ports)),
+      is_host_(is_host) {
+  speak(speaking, is_init);
+  for (const SelectorId id : peers_) repository_.index().acquire(repository_.index().selector(id));
+  build();
+}
+
+RuleSet::~RuleSet() {
+  for (const SelectorId id : peers_) repository_.index().release(id);
+}
+
+void RuleSet::speak(const std::vector<std::uint32_t>& speaking, bool is_init) {
+  const Options& options = repository_.options();
+  for (const std::uint32_t number : speaking) spoken_.push_back({&(*rules_)[number], number, kAny, 0});
+  const std::uint32_t baseline = options.default_tier - 1U;
+  const bool final = options.isolation_is_final && std::ranges::any_of(spoken_, [&](const Spoken& by) {
+                       return by.rule->default_deny && by.rule->tier < baseline;
+                     });
+  if (final) std::erase_if(spoken_, [&](const Spoken& by) { return by.rule->tier == baseline; });
+  std::ranges::stable_sort(spoken_, {},
+                           [](const Spoken& by) { return std::pair(by.rule->tier, by.rule->priority); });
+  const bool always = options.enforcement == Enforcement::always || is_init;
+  enforced_ = always || !spoken_.empty();
+  isolated_ =
+      always || std::ranges::any_of(spoken_, [](const Spoken& by) { return by.rule->default_deny; });
+  if (spoken_.empty()) return;
+  agree();
+  add_defaults();
+  order();
+}
+
+// Whoever is not isolated may be reached by all; one who is, still by its own node. What is passed on to
+// the end has to find a refusal there (computePolicyEnforcementAndRules).
+void RuleSet::add_defaults() {
+  double priority = 0;  // one after the other
+  const auto add = [&](Verdict verdict, IdentityNumber whom) {
+    Rule rule;
+    rule.priority = priority++;
+    rule.direction = direction_;
+    rule.verdict = verdict;
+    rule.tier = repository_.options().default_tier;
+    rule.default_deny = false;
+    spoken_.push_back({&defaults_.emplace_back(std::move(rule)), kByDefault, whom, 0});
+  };
+  passes_ = std::ranges::any_of(spoken_, [](const Spoken& by) { return by.rule->verdict == Verdict::pass; });
+  if (!isolated_) return add(Verdict::allow, kAny);
+  if (direction_ == Direction::ingress && repository_.options().allow_host && !is_host_)
+    add(Verdict::allow, kHost);
+  if (passes_) add(Verdict::deny, kAny);
+}
+
+// Gives each level of each tier its place in the order of decisions; behind a level that passes there is room
+// for all that it may pass to.
+void RuleSet::order() {
+  const std::uint8_t last = repository_.options().default_tier;
+  tier_end_.assign(last + 1U, 0);
+  std::uint64_t below = 0;
+  for (std::uint32_t tier = last + 1U; tier--;) {
+    std::uint64_t next = 0;
+    for (std::size_t at = 0; at < spoken_.size();) {
+      std::size_t end = at;
+      bool passes = false;
+      for (; end < spoken_.size() && spoken_[end].rule->tier == spoken_[at].rule->tier &&
+             spoken_[end].rule->priority == spoken_[at].rule->priority;
+           ++end)
+        passes = passes || spoken_[end].rule->verdict == Verdict::pass;
+      if (spoken_[at].rule->tier == tier) {
+        for (std::size_t each = at; each < end; ++each)
+          spoken_[each].ordinal = static_cast<std::uint32_t>(next);
+        next += 1 + (passes ? below : 0);
+      }
+      at = end;
+    }
+    if (next + below > kMostOrdinals)
+      throw std::length_error("the rules about an endpoint have more levels than precedences have room for");
+    tier_end_[tier] = static_cast<std::uint32_t>(next);
+    below += next;
+  }
+  for (std::uint32_t place = 0; place < spoken_.size(); ++place) {
+    const Rule& rule = *spoken_[place].rule;
+    if (spoken_[place].number == kByDefault || !says(rule)) continue;
+    bool everybody = rule.peers.empty();
+    for (const std::uint32_t peer : rule.peers) {
+      const SelectorId id = selectors_[peer];
+      if (repository_.index().selector(id).empty()) {
+        everybody = true;
+        continue;
+      }
+      const auto [at, fresh] = local_.try_emplace(id, static_cast<Local>(peers_.size()));
+      if (fresh) {
+        peers_.push_back(id);
+        marks_.push_back(repository_.index().signature(id));
+        users_.emplace_back();
+      }
+      if (users_[at->second].empty() || users_[at->second].back() != place)
+        users_[at->second].push_back(place);
+    }
+    if (everybody) for_all_.push_back(place);
+    for (const PortRule& of : rule.ports)
+      for (const Ports& ports : of.ports)
+        asks_peer_ports_ = asks_peer_ports_ || (ports.name && direction_ == Direction::egress);
+  }
+}
+
+// Conflicts.
+
+void RuleSet::agree() {
+  std::map<Place, Agreed> known;
+  for (const Spoken& by : spoken_) agree(by, known);
+}
+
+void RuleSet::agree(const Spoken& by, std::map<Place, Agreed>& known) {
+  const Rule& rule = *by.rule;
+  if (!says(rule)) return;
+  constexpr SelectorId kEverybody = ~0U;
+  const auto each_peer = [&](const Ports& ports, const PortRule& of) {
+    const auto place = [&](SelectorId peer) {
+      return Place{rule.tier, ports.protocol, ports.first, ports.last, ports.name, peer};
+    };
+    const Agreed wanted{
+        &by, of.parser, of.listener, of.listener_priority, rule.authentication, of.asks_names};
+    if (rule.peers.empty()) agree(place(kEverybody), wanted, known);
+    for (const std::uint32_t peer : rule.peers) {
+      const bool everybody = repository_.index().selector(selectors_[peer]).empty();
+      agree(place(everybody ? kEverybody : selectors_[peer]), wanted, known);
+    }
+  };
+  if (rule.ports.empty()) each_peer({}, {});
+  for (const PortRule& of : rule.ports)
+    for (const Ports& ports : of.ports) each_peer(ports, of);
+}
+
+void RuleSet::agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& all) {
+  const auto [at, fresh] = all.try_emplace(place, wanted);
+  if (fresh || conflict_) return;
+  Agreed& known = at->second;
+  if (known.by->rule->priority < wanted.by->rule->priority) return;
+  const Verdict one = known.by->rule->verdict;
+  const Verdict other = wanted.by->rule->verdict;
+  if (one != other) {
+    const bool other_decides = other == Verdict::deny || (other == Verdict::allow && one == Verdict::pass);
+    if (other_decides) known = wanted;
+    return;
+  }
+  if (other != Verdict::allow) return;
+  const auto conflict = [&](std::string_view why) {
+    conflict_ = Conflict{known.by->number, wanted.by->number, std::string(why)};
+  };
+  const auto parser = merged(known.parser, wanted.parser);
+  if (!parser) return conflict("they ask for different L7 parsers");
+  if (known.listener && wanted.listener && known.listener != wanted.listener &&
+      known.listener_priority == wanted.listener_priority)
+    return conflict("they ask for different listeners of the same priority");
+  if (known.authentication && wanted.authentication && known.authentication != wanted.authentication)
+    return conflict("they ask for different authentication");
+  known.asks_names = known.asks_names || wanted.asks_names;
+  // Cilium looks at what was there before, so that the order of the rules matters (mergePortProto).
+  if (known.asks_names && (known.parser == Parser::http || known.parser == Parser::dns))
+    return conflict("they ask for names of servers and for L7 rules, without terminating TLS");
+  known.parser = *parser;
+  known.authentication = std::max(known.authentication, wanted.authentication);
+  if (wanted.listener) known.listener = wanted.listener;
+}
+
+// Classes.
+
+void RuleSet::build() {
+  classes_.clear();
+  known_.clear();
+  IdentityIndex& index = repository_.index();
+  class_of_slot_.assign(index.slots(), kNoClass);
+  if (spoken_.empty()) return;
+  aggregate_entries_.clear();
+  aggregate_matching_.clear();
+  for (const IdentityNumber number : kAggregates) {
+    std::vector<Local> matching;
+    const Slot slot = repository_.slot_of(number);
+    if (slot != kNoSlot)
+      for (const SelectorId id : index.matching(index.terms(slot)))
+        if (const auto at = local_.find(id); at != local_.end()) matching.push_back(at->second);
+    const auto place = static_cast<std::uint8_t>(aggregate_entries_.size());
+    aggregate_entries_.push_back(placed({false, true, place}, matching, {}));
+    aggregate_matching_.push_back(std::move(matching));
+  }
+  const auto fall_back = [&](std::size_t at, const Who& who, const std::vector<Local>& matching) {
+    fallbacks_[at] = static_cast<ClassId>(classes_.size());
+    classes_.push_back(made(who, matching, {}));
+  };
+  for (std::uint8_t place = 0; place < std::size(kAggregates); ++place) {
+    fall_back(place, {false, true, place}, aggregate_matching_[place]);
+    fall_back(std::size(kAggregates) + place, {false, false, place}, {});
+  }
+  fall_back(kHostFallback, {true, false, 0}, {});
+
+  std::vector<Signature> signatures(index.slots());
+  for (Local local = 0; local < peers_.size(); ++local)
+    index.selected(peers_[local]).each([&](Slot slot) { signatures[slot] ^= marks_[local]; });
+  struct Fresh {
+    Who who;
+    Slot slot;
+    ClassId id;
+    std::vector<Local> matching;
+  };
+  std::vector<Fresh> fresh;
+  std::vector<std::uint32_t> fresh_of(index.slots(), kNoClass);
+  index.live().each([&](Slot slot) {
+    const Who about = who(repository_.number_of(slot));
+    const bool has_ports = asks_peer_ports_ && !index.named_ports(slot).empty();
+    if (about.is_aggregate || (signatures[slot] == Signature{} && !has_ports)) return;
+    Signature whole = signatures[slot];
+    whole ^= signature(about, index.named_ports(slot));
+    const auto next = static_cast<ClassId>(classes_.size() + fresh.size());
+    const auto [at, is_new] = known_.try_emplace(whole, next);
+    class_of_slot_[slot] = at->second;
+    if (!is_new) return;
+    fresh_of[slot] = static_cast<std::uint32_t>(fresh.size());
+    fresh.push_back({about, slot, next, {}});
+  });
+  for (Local local = 0; local < peers_.size(); ++local)
+    index.selected(peers_[local]).each([&](Slot slot) {
+      if (fresh_of[slot] != kNoClass) fresh[fresh_of[slot]].matching.push_back(local);
+    });
+  classes_.reserve(classes_.size() + fresh.size());
+  for (const Fresh& each : fresh)
+    classes_.push_back(made(each.who, each.matching, index.named_ports(each.slot)));
+}
+
+void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching) {
+  if (spoken_.empty()) return;
+  const Who about = who(number);
+  if (about.is_aggregate) return build();
+  if (slot >= class_of_slot_.size()) class_of_slot_.resize(slot + 1U + slot / 4, kNoClass);
+  std::vector<Local> here;
+  Signature whole;
+  for (const SelectorId id : matching)
+    if (const auto at = local_.find(id); at != local_.end()) {
+      here.push_back(at->second);
+      whole ^= marks_[at->second];
+    }
+  const auto& ports = repository_.index().named_ports(slot);
+  if (here.empty() && !(asks_peer_ports_ && !ports.empty())) {
+    class_of_slot_[slot] = kNoClass;
+    return;
+  }
+  whole ^= signature(about, ports);
+  class_of_slot_[slot] = class_of(whole, about, here, ports);
+}
+
+void RuleSet::remove(IdentityNumber number, Slot slot) {
+  if (spoken_.empty()) return;
+  if (slot < class_of_slot_.size()) class_of_slot_[slot] = kNoClass;
+  if (who(number).is_aggregate) build();
+}
+
+RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
+                                   const std::vector<Local>& matching, const std::vector<NamedPort>& ports) {
+  // Classes that nobody is of any more are left out when there are many.
+  constexpr std::size_t kSpare = 4096;
+  if (classes_.size() > kSpare + 4 * std::size_t{repository_.index().live().size()}) {
+    build();
+  }
+  const auto [at, fresh] = known_.try_emplace(signature, static_cast<ClassId>(classes_.size()));
+  if (fresh) classes_.push_back(made(who, matching, ports));
+  return at->second;
+}
+
+RuleSet::Who RuleSet::who(IdentityNumber number) const {
+  const auto place = [](IdentityNumber aggregate) {
+    const auto* const at = std::ranges::find(kAggregates, aggregate);
+    return static_cast<std::uint8_t>(at - kAggregates);
+  };
+  const IdentityNumber aggregate = aggregate_of(number, repository_.options());
+  return {number == kHost, number == aggregate, place(aggregate)};
+}
+
+RuleSet::ClassId RuleSet::fallback(IdentityNumber number) const {
+  if (number == kHost) return fallbacks_[kHostFallback];
+  const Who about = who(number);
+  return fallbacks_[about.is_aggregate ? about.aggregate : std::size(kAggregates) + about.aggregate];
+}
+
+Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports) const {
+  constexpr std::uint64_t kWho = std::uint64_t{1} << 62U;  // selectors' numbers are below
+  constexpr std::uint64_t kPort = std::uint64_t{1} << 63U;
+  const IdentityIndex& index = repository_.index();
+  Signature found = index.signature(kWho | std::uint64_t{who.is_host} << 9U | std::uint64_t{who.is_aggregate} << 8U |
+                                    who.aggregate);
+  if (asks_peer_ports_)
+    for (const NamedPort& port : ports)
+      found ^= index.signature(kPort | std::uint64_t{port.name} << 24U | std::uint64_t{port.protocol} << 16U |
+                               port.port);
+  return found;
+}
+
+// The places in spoken_ of the rules about somebody whom these peers are; those for everybody aside.
+std::vector<std::uint32_t> RuleSet::about(const Who& who, const std::vector<Local>& matching) const {
+  std::vector<std::uint32_t> found;
+  for (const Local local : matching) found.insert(found.end(), users_[local].begin(), users_[local].end());
+  for (auto place = static_cast<std::uint32_t>(spoken_.size()); place-- && spoken_[place].number == kByDefault;)
+    if (spoken_[place].whom == kHost ? who.is_host : who.is_aggregate) found.push_back(place);
+  std::ranges::sort(found);
+  const auto twice = std::ranges::unique(found);
+  found.erase(twice.begin(), twice.end());
+  return found;
+}
+
+// `peer_ports`: of the peer; without, of somebody of a rule for everybody that stands for many.
+void RuleSet::add_drafts(std::uint32_t place, bool of_aggregate, const std::vector<NamedPort>* peer_ports,
+                         std::vector<Draft>& into) const {
+  const Spoken& by = spoken_[place & ~kOnlyNamed];
+  const bool only_named = place & kOnlyNamed;
+  const Rule& rule = *by.rule;
+  Draft draft;
+  draft.of_aggregate = of_aggregate;
+  draft.ordinal = by.ordinal;
+  draft.authentication = rule.authentication;
+  draft.rule = by.number;
+  const auto add = [&](std::uint8_t protocol, std::uint16_t port, std::uint8_t length) {
+    draft.protocol = protocol;
+    draft.port = port;
+    draft.length = length;
+    into.push_back(draft);
+  };
+  if (rule.ports.empty()) {
+    if (only_named) return;
+    draft.byte = rule.verdict == Verdict::deny ? kDeny : kAllow;
+    return add(0, 0, 0);
+  }
+  for (const PortRule& of : rule.ports) {
+    draft.byte = byte_of(rule, of);
+    for (const Ports& ports : of.ports) {
+      if (only_named && !ports.name) continue;
+      if (ports.name) {
+        const bool by_peer = direction_ == Direction::egress;
+        if (by_peer && !peer_ports) continue;
+        const NamedPort* const port =
+            named(by_peer ? *peer_ports : named_ports_, ports.name, ports.protocol);
+        if (port) add(ports.protocol, port->port, kPortLength);
+      } else if (!ports.protocol) {
+        add(0, 0, 0);
+      } else if (!ports.first) {
+        add(ports.protocol, 0, kProtocolLength);
+      } else {
+        each_prefix(ports.first, ports.last,
+                    [&](std::uint16_t port, std::uint8_t length) { add(ports.protocol, port, length); });
+      }
+    }
+  }
+}
+
+// What decides on packets that reach a tier, the lower tiers included.
+std::vector<RuleSet::Draft> RuleSet::from_tier(std::uint8_t tier, const std::vector<std::uint32_t>& own,
+                                               const std::vector<std::uint32_t>& of_aggregate,
+                                               const std::vector<NamedPort>& ports) const {
+  std::vector<Draft> lower;
+  if (tier < repository_.options().default_tier)
+    lower = from_tier(static_cast<std::uint8_t>(tier + 1), own, of_aggregate, ports);
+  std::vector<Draft> found;
+  for (const bool is_aggregate : {false, true})
+    for (const std::uint32_t place : is_aggregate ? of_aggregate : own) {
+      const Rule& rule = *spoken_[place & ~kOnlyNamed].rule;
+      if (rule.tier != tier) continue;
+      if (rule.verdict != Verdict::pass) {
+        add_drafts(place, is_aggregate, is_aggregate ? nullptr : &ports, found);
+        continue;
+      }
+      std::vector<Draft> passes;
+      add_drafts(place, is_aggregate, is_aggregate ? nullptr : &ports, passes);
+      // What is said of the packets of a pass further down, said where it stands.
+      for (const Draft& pass : passes)
+        for (const Draft& draft : lower) {
+          const bool inner = covers(pass, draft);
+          if (!inner && !covers(draft, pass)) continue;
+          Draft both = draft;
+          if (!inner) {
+            both.protocol = pass.protocol;
+            both.port = pass.port;
+            both.length = pass.length;
+          }
+          both.of_aggregate = pass.of_aggregate && draft.of_aggregate;
+          both.ordinal += pass.ordinal + 1;
+          found.push_back(both);
+        }
+    }
+  for (Draft& draft : lower) {
+    draft.ordinal += tier_end_[tier];
+    found.push_back(draft);
+  }
+  return found;
+}
+
+std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<Local>& matching,
+                                             const std::vector<NamedPort>& ports) const {
+  std::vector<Draft> drafts;
+  std::vector<std::uint32_t> own = about(who, matching);
+  const auto with_all = [&](std::vector<std::uint32_t> places) {
+    places.insert(places.end(), for_all_.begin(), for_all_.end());
+    std::ranges::sort(places);
+    const auto twice = std::ranges::unique(places);
+    places.erase(twice.begin(), twice.end());
+    return places;
+  };
+  if (who.is_aggregate) own = with_all(std::move(own));
+  else if (asks_peer_ports_)
+    for (const std::uint32_t place : for_all_)
+      if (!std::ranges::binary_search(own, place)) own.push_back(place | kOnlyNamed);
+  if (passes_) {
+    static const std::vector<std::uint32_t> kNobody;
+    std::vector<std::uint32_t> besides;
+    if (!who.is_aggregate)
+      besides = with_all(about({false, true, who.aggregate}, aggregate_matching_[who.aggregate]));
+    drafts = from_tier(0, own, who.is_aggregate ? kNobody : besides, ports);
+    std::erase_if(drafts, [](const Draft& draft) { return draft.of_aggregate; });
+  } else {
+    std::vector<std::uint32_t> offset(tier_end_.size());
+    for (std::size_t tier = 1; tier < offset.size(); ++tier) offset[tier] = offset[tier - 1] + tier_end_[tier - 1];
+    for (const std::uint32_t place : own) {
+      const std::size_t before = drafts.size();
+      add_drafts(place, false, who.is_aggregate ? nullptr : &ports, drafts);
+      for (std::size_t at = before; at < drafts.size(); ++at)
+        drafts[at].ordinal += offset[spoken_[place & ~kOnlyNamed].rule->tier];
+    }
+  }
+  std::vector<Placed> all;
+  all.reserve(drafts.size());
+  for (const Draft& draft : drafts) {
+    Entry entry{(kMostOrdinals - draft.ordinal) << 8U | draft.byte, 0, draft.authentication != 0, draft.rule};
+    if (draft.authentication) entry.authentication = static_cast<std::uint8_t>(draft.authentication - 1);
+    all.push_back({draft.length, draft.protocol, draft.port, entry});
+  }
+  std::ranges::stable_sort(all, before_in_order<Placed>);
+  std::size_t kept = 0;
+  for (const Placed& each : all) {
+    if (kept && same_ports(all[kept - 1], each))
+      all[kept - 1].entry = merged(all[kept - 1].entry, each.entry);
+    else
+      all[kept++] = each;
+  }
+  all.resize(kept);
+  return settled(all);
+}
+
+RuleSet::Class RuleSet::made(const Who& who, const std::vector<Local>& matching,
+                             const std::vector<NamedPort>& ports) const {
+  Class found;
+  found.entries = placed(who, matching, ports);
+  static const std::vector<Placed> kNone;
+  const auto& aggregate = who.is_aggregate ? kNone : aggregate_entries_[who.aggregate];
+  const auto own_spans = spans(found.entries);
+  const auto all_spans = spans(aggregate);
+  std::size_t own = 0;
+  std::size_t all = 0;
+  for (std::uint32_t at = 0;;) {
+    const Placed* const mine = own_spans[own].which == kNoEntry ? nullptr : &found.entries[own_spans[own].which];
+    const Placed* const theirs = all_spans[all].which == kNoEntry ? nullptr : &aggregate[all_spans[all].which];
+    const Answer answer = chosen(mine, theirs);
+    if (found.answers.empty() || !(found.answers.back() == answer)) {
+      found.starts.push_back(at);
+      found.answers.push_back(answer);
+    }
+    const std::uint32_t own_next = own + 1 < own_spans.size() ? own_spans[own + 1].start : kEndOfPorts;
+    const std::uint32_t all_next = all + 1 < all_spans.size() ? all_spans[all + 1].start : kEndOfPorts;
+    at = std::min(own_next, all_next);
+    if (at == kEndOfPorts) break;
+    own += own_next == at;
+    all += all_next == at;
+  }
+  return found;
+}
+
+Answer RuleSet::chosen(const Placed* own, const Placed* all) {
+  if (!own && !all) return {};
+  if (!own || !all) return {own ? own->entry : all->entry, true};
+  if (own->entry.precedence != all->entry.precedence)
+    return {own->entry.precedence > all->entry.precedence ? own->entry : all->entry, true};
+  if (own->entry.denies()) return {own->entry, true};
+  if (own->length > all->length) return with_authentication(all->entry, own->entry);
+  return with_authentication(own->entry, all->entry);
+}
+
+// Drops what a broader entry of a higher rank covers, so that one longest match finds what decides. Says of
+// authentication what the most specific broader entry says; one that says it itself stays, under the higher
+// rank (insertWithChanges, authPreferredInsert).
+std::vector<RuleSet::Placed> RuleSet::settled(const std::vector<Placed>& all) {
+  std::uint32_t lengths = 0;
+  for (const Placed& each : all) lengths |= 1U << each.length;
+  std::vector<Placed> found;
+  found.reserve(all.size());
+  for (const Placed& each : all) {
+    Placed result = each;
+    const Entry& entry = each.entry;
+    bool derived = entry.explicit_authentication || entry.denies();
+    bool raised = false;
+    bool stays = true;
+    for (std::uint32_t left = lengths & ((1U << each.length) - 1); left && stays;) {
+      const auto length = static_cast<std::uint8_t>(31 - __builtin_clz(left));
+      left &= ~(1U << length);
+      const Placed* const outer = covering(all, each, length);
+      if (!outer) continue;
+      const Entry& cover = outer->entry;
+      if (cover.precedence > entry.precedence) {
+        stays = !cover.denies() && !entry.denies() && entry.explicit_authentication;
+        if (!raised) result.entry.precedence = cover.precedence;
+        raised = true;
+      }
+      if (!derived && cover.explicit_authentication && cover.allow_precedence() >= entry.allow_precedence()) {
+        result.entry.authentication = cover.authentication;
+        derived = true;
+      }
+    }
+    if (stays) found.push_back(result);
+  }
+  return found;
+}
+
+// Answers.
+
+Answer RuleSet::lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const {
+  if (!enforced_) return {{kAllow, 0, false, kByDefault}, true};
+  if (spoken_.empty()) return {};
+  const Slot slot = repository_.slot_of(peer);
+  ClassId id = slot < class_of_slot_.size() ? class_of_slot_[slot] : kNoClass;
+  if (id == kNoClass) id = fallback(peer);
+  const Class& found = classes_[id];
+  const std::uint32_t wanted = std::uint32_t{protocol} << 16U | port;
+  const std::uint32_t* start = found.starts.data();
+  std::size_t count = found.starts.size();
+  while (count > 1) {  // without branches that can't be foreseen
+    const std::size_t half = count / 2;
+    start += start[half] <= wanted ? half : 0;
+    count -= half;
+  }
+  return found.answers[static_cast<std::size_t>(start - found.starts.data())];
+}
+
+void RuleSet::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
+  if (spoken_.empty()) return;
+  const auto each = [&](IdentityNumber number, ClassId id) {
+    for (const Placed& placed : classes_[id].entries)
+      visit({number, placed.port, direction_, placed.protocol, placed.length}, placed.entry);
+  };
+  for (std::size_t place = 0; place < std::size(kAggregates); ++place)
+    each(kAggregates[place], fallbacks_[place]);
+  const Slot host = repository_.slot_of(kHost);
+  if (host == kNoSlot || class_of_slot_[host] == kNoClass) each(kHost, fallbacks_[kHostFallback]);
+  repository_.index().live().each([&](Slot slot) {
+    if (slot < class_of_slot_.size() && class_of_slot_[slot] != kNoClass)
+      each(repository_.number_of(slot), class_of_slot_[slot]);
+  });
+}
+
+std::size_t RuleSet::size() const {
+  std::size_t count = 0;
+  each_entry([&](const Key&, const Entry&) { ++count; });
+  return count;
+}
+
+}  // namespace fleetmesh::policy

@@ -1,0 +1,151 @@
+// What decides in one direction for all endpoints about which the same rules speak.
+//
+// Cilium keeps an entry for each identity and range of ports (pkg/policy/mapstate.go). Here identities that the
+// same peers of the rules select are one class, and a class has what is decided for each port: what Cilium's
+// map would say for them, and in the place of its two probes one answer.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "fleetmesh/policy.hpp"
+
+namespace fleetmesh::policy {
+
+class RuleSet {
+ public:
+  // `speaking`: the numbers of the rules; `named_ports`: of the subject.
+  RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>> rules,
+          std::span<const SelectorId> selectors, Direction direction,
+          const std::vector<std::uint32_t>& speaking, std::vector<NamedPort> named_ports, bool is_host,
+          bool is_init);
+  ~RuleSet();
+  RuleSet(const RuleSet&) = delete;
+  RuleSet& operator=(const RuleSet&) = delete;
+
+  bool enforced() const { return enforced_; }
+  bool isolated() const { return isolated_; }
+  const std::optional<Conflict>& conflict() const { return conflict_; }
+
+  Answer lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const;
+  void each_entry(const std::function<void(const Key&, const Entry&)>& visit) const;
+  std::size_t size() const;
+
+  // An identity has come, which these selectors select, or goes.
+  void add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching);
+  void remove(IdentityNumber number, Slot slot);
+
+ private:
+  using ClassId = std::uint32_t;
+  // Place of a rule's peer among the selectors that any of the rules has.
+  using Local = std::uint32_t;
+
+  // A rule that speaks about the subject, or one of those that decide at the end.
+  struct Spoken {
+    const Rule* rule = nullptr;
+    std::uint32_t number = kByDefault;
+    IdentityNumber whom = kAny;   // of those that decide at the end: kAny are all
+    std::uint32_t ordinal = 0;    // where in its tier it stands
+  };
+  // An entry on the way to a class.
+  struct Draft {
+    bool of_aggregate = false;  // not of the identity, but of what stands for many
+    std::uint8_t length = 0;
+    std::uint8_t protocol = 0;
+    std::uint16_t port = 0;
+    std::uint32_t ordinal = 0;  // where in the order of decisions it stands, from some tier on
+    std::uint8_t byte = 0;      // the last of the precedence
+    std::uint8_t authentication = 0;
+    std::uint32_t rule = 0;
+  };
+  struct Placed {
+    std::uint8_t length = 0;
+    std::uint8_t protocol = 0;
+    std::uint16_t port = 0;
+    Entry entry;
+    std::uint32_t first() const { return std::uint32_t{protocol} << 16U | port; }
+  };
+  // Whom a class is of.
+  struct Who {
+    bool is_host = false;
+    bool is_aggregate = false;
+    std::uint8_t aggregate = 0;  // place in kAggregates: itself, or what is asked besides
+  };
+  struct Class {
+    std::vector<std::uint32_t> starts;  // protocol and port from which on an answer holds
+    std::vector<Answer> answers;
+    std::vector<Placed> entries;
+  };
+  // What rules for the same ports and peers have to agree on.
+  struct Agreed {
+    const Spoken* by = nullptr;
+    Parser parser = Parser::none;
+    Name listener = 0;
+    std::uint8_t listener_priority = 0;
+    std::uint8_t authentication = 0;
+    bool asks_names = false;
+  };
+  using Place = std::tuple<std::uint8_t, std::uint8_t, std::uint16_t, std::uint16_t, Name, SelectorId>;
+
+  void speak(const std::vector<std::uint32_t>& speaking, bool is_init);
+  void add_defaults();
+  void order();
+  void agree();
+  void agree(const Spoken& by, std::map<Place, Agreed>& known);
+  void agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& known);
+
+  void build();
+  Who who(IdentityNumber number) const;
+  ClassId fallback(IdentityNumber number) const;
+  Signature signature(const Who& who, const std::vector<NamedPort>& ports) const;
+  ClassId class_of(const Signature& signature, const Who& who, const std::vector<Local>& matching,
+                   const std::vector<NamedPort>& ports);
+  Class made(const Who& who, const std::vector<Local>& matching, const std::vector<NamedPort>& ports) const;
+  std::vector<Placed> placed(const Who& who, const std::vector<Local>& matching,
+                             const std::vector<NamedPort>& ports) const;
+  std::vector<Draft> from_tier(std::uint8_t tier, const std::vector<std::uint32_t>& own,
+                               const std::vector<std::uint32_t>& of_aggregate,
+                               const std::vector<NamedPort>& ports) const;
+  static Answer chosen(const Placed* own, const Placed* all);
+  static std::vector<Placed> settled(const std::vector<Placed>& all);
+  std::vector<std::uint32_t> about(const Who& who, const std::vector<Local>& matching) const;
+  void add_drafts(std::uint32_t place, bool of_aggregate, const std::vector<NamedPort>* peer_ports,
+                  std::vector<Draft>& into) const;
+
+  Repository& repository_;
+  std::shared_ptr<const std::vector<Rule>> rules_;
+  std::vector<SelectorId> selectors_;  // by their numbers in rules
+  Direction direction_;
+  std::vector<NamedPort> named_ports_;
+  bool is_host_;
+
+  bool enforced_ = false;
+  bool isolated_ = false;
+  std::optional<Conflict> conflict_;
+  std::deque<Rule> defaults_;
+  std::vector<Spoken> spoken_;  // by tier and priority
+  bool passes_ = false;
+  bool asks_peer_ports_ = false;         // whether a port is named as peers name theirs
+  std::vector<std::uint32_t> tier_end_;  // ordinals that a tier has, those passed on included
+  std::vector<SelectorId> peers_;        // by Local
+  std::vector<Signature> marks_;         // likewise
+  std::unordered_map<SelectorId, Local> local_;
+  std::vector<std::vector<std::uint32_t>> users_;  // by Local: places in spoken_
+  std::vector<std::uint32_t> for_all_;             // places in spoken_ of rules whose peer is everybody
+
+  std::vector<Class> classes_;
+  std::unordered_map<Signature, ClassId, SignatureHash> known_;
+  std::vector<ClassId> class_of_slot_;
+  std::vector<std::vector<Placed>> aggregate_entries_;  // by place in kAggregates
+  std::vector<std::vector<Local>> aggregate_matching_;
+  ClassId fallbacks_[11] = {};  // those of whom no peer is: aggregates, who is of them, and the host
+};
+
+}  // namespace fleetmesh::policy

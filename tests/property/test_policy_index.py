@@ -1,0 +1,147 @@
+"""
+Policies in the core: what follows identities that come and go is what is made of those that are there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetmesh import _core
+
+TERMS = st.integers(1, 12)
+NUMBERS = st.sampled_from([1, 2, 9, 11, 12, *(1 << 16 | n for n in range(256, 300)), 2 << 16 | 256, 1 << 24])
+NAMES = st.integers(1, 2)
+PORTS = st.sampled_from([0, 1, 80, 81, 443, 65535])
+NAMED_PORTS = st.lists(st.tuples(NAMES, st.just(6), st.sampled_from([80, 443])), max_size=2)
+IDENTITIES = st.tuples(st.lists(TERMS, max_size=6), NAMED_PORTS)
+REQUIREMENTS = st.tuples(st.booleans(), st.lists(TERMS, min_size=1, max_size=3))
+SELECTORS = st.lists(REQUIREMENTS, max_size=3)
+RANGES = st.tuples(st.sampled_from([0, 6, 17]), PORTS, PORTS, st.sampled_from([0, 0, 0, 1, 2])).map(
+    lambda each: (
+        (each[0], 0, 0, 0)
+        if not each[0]
+        else (each[0], 0, 0, each[3])
+        if each[3]
+        else (each[0], min(each[1], each[2]), max(each[1], each[2]) if min(each[1], each[2]) else 0, 0)
+    )
+)
+SELECTOR_COUNT = 5
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> tuple[Any, ...]:
+    tier = draw(st.integers(0, 2))
+    verdict = draw(st.integers(0, 2 if tier == 0 else 1))
+    ports = draw(st.lists(st.lists(RANGES, min_size=1, max_size=2), max_size=2))
+    return (
+        draw(st.integers(0, 1)),
+        verdict,
+        tier,
+        float(draw(st.integers(0, 2))),
+        draw(st.integers(0, SELECTOR_COUNT - 1)),
+        False,
+        draw(st.booleans()),
+        draw(st.integers(0, 9)) == 0,
+        draw(st.lists(st.integers(0, SELECTOR_COUNT - 1), max_size=2)),
+        [(each, draw(st.sampled_from([0, 0, 1])) if verdict == 0 else 0, 0, 0, False) for each in ports],
+        draw(st.sampled_from([0, 0, 0, 1, 2])) if verdict == 0 else 0,
+    )
+
+
+def repository(identities: dict[int, tuple[list[int], list[Any]]]) -> _core.PolicyRepository:
+    made = _core.PolicyRepository(
+        enforcement=0,
+        allow_host=True,
+        host_firewall=False,
+        isolation_is_final=False,
+        cluster=1,
+        cluster_shift=16,
+    )
+    for number, identity in identities.items():
+        made.set_identity(number, *identity)
+    return made
+
+
+def answers(policy: _core.EndpointPolicy) -> list[Any]:
+    return [
+        policy.lookup(bool(ingress), number, protocol, port)
+        for ingress in (0, 1)
+        for number in (
+            1,
+            2,
+            9,
+            11,
+            12,
+            13,
+            1 << 16 | 256,
+            1 << 16 | 257,
+            2 << 16 | 256,
+            1 << 24,
+            3 << 16 | 999,
+        )
+        for protocol in (6, 17, 1)
+        for port in (0, 1, 79, 80, 81, 442, 443, 444, 65534, 65535)
+    ]
+
+
+@settings(deadline=None)
+@given(
+    selectors=st.lists(SELECTORS, min_size=SELECTOR_COUNT, max_size=SELECTOR_COUNT),
+    all_rules=st.lists(rules(), max_size=6),
+    before=st.dictionaries(NUMBERS, IDENTITIES, max_size=6),
+    subject=IDENTITIES,
+    steps=st.lists(st.tuples(NUMBERS, st.none() | IDENTITIES), max_size=8),
+)
+def test_a_policy_follows_the_identities_that_come_and_go(
+    selectors: list[Any],
+    all_rules: list[Any],
+    before: dict[int, Any],
+    subject: tuple[list[int], list[Any]],
+    steps: list[tuple[int, Any]],
+) -> None:
+    known = dict(before)
+    followed = repository(known)
+    followed.set_rules(selectors, all_rules)
+    policy = followed.resolve(*subject, False, False)
+    for number, identity in steps:
+        if identity is None:
+            known.pop(number, None)
+            followed.remove_identity(number)
+        else:
+            known[number] = identity
+            followed.set_identity(number, *identity)
+
+        rebuilt = repository(known)
+        rebuilt.set_rules(selectors, all_rules)
+        made = rebuilt.resolve(*subject, False, False)
+        assert answers(policy) == answers(made)
+        assert len(policy) == len(made)
+        assert answers(followed.resolve(*subject, False, False)) == answers(made)
+
+
+@settings(deadline=None)
+@given(
+    selectors=st.lists(SELECTORS, min_size=SELECTOR_COUNT, max_size=SELECTOR_COUNT),
+    first=st.lists(rules(), max_size=4),
+    second=st.lists(rules(), max_size=4),
+    identities=st.dictionaries(NUMBERS, IDENTITIES, max_size=6),
+    subject=IDENTITIES,
+)
+def test_rules_that_are_replaced_leave_nothing(
+    selectors: list[Any], first: list[Any], second: list[Any], identities: dict[int, Any], subject: Any
+) -> None:
+    followed = repository(identities)
+    followed.set_rules(selectors, first)
+    old = followed.resolve(*subject, False, False)
+    kept = answers(old)
+    followed.set_rules(selectors[::-1], second)
+
+    rebuilt = repository(identities)
+    rebuilt.set_rules(selectors[::-1], second)
+    assert answers(followed.resolve(*subject, False, False)) == answers(
+        rebuilt.resolve(*subject, False, False)
+    )
+    assert answers(old) == kept
