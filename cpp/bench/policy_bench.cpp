@@ -69,8 +69,10 @@ class Workload {
       case 0:
         return {is(app(m))};
       case 1:
-        return {{false, {terms_.of("k8s:" + app(m)), terms_.of("k8s:" + app(m + 1)), terms_.of("k8s:" + app(m + 2))}},
-                is(n("env=e-", m % 4))};
+        return {
+            {false,
+             {terms_.of("k8s:" + app(m)), terms_.of("k8s:" + app(m + 1)), terms_.of("k8s:" + app(m + 2))}},
+            is(n("env=e-", m % 4))};
       case 2:
         return {is(n("io.kubernetes.pod.namespace=ns-", m % 50)), is(n("tier=t-", m / 50 % 10))};
       case 3:
@@ -110,7 +112,8 @@ class Workload {
 };
 
 void selections(std::uint32_t identities, std::uint32_t count, int runs) {
-  const std::string name = "selectorcache ids=" + std::to_string(identities) + " selectors=" + std::to_string(count);
+  const std::string name =
+      "selectorcache ids=" + std::to_string(identities) + " selectors=" + std::to_string(count);
   Workload workload;
   std::vector<Identity> known;
   for (std::uint32_t i = 0; i < identities; ++i) known.push_back(workload.identity(i));
@@ -168,8 +171,9 @@ void resolve(std::uint32_t identities, std::uint32_t count, bool wide, int runs)
   std::uint64_t hits = 0;
   for (int run = 0; run < runs; ++run) {
     Workload workload;
-    Repository repository({.cluster = 1});
-    for (std::uint32_t i = 0; i < identities; ++i) repository.set_identity(kFirst + i, workload.identity(i));
+    const auto known = std::make_shared<Identities>();
+    Repository repository(known, {.cluster = 1});
+    for (std::uint32_t i = 0; i < identities; ++i) known->set(kFirst + i, workload.identity(i));
     auto [selectors, rules] = workload.rules(count, wide);
     auto start = Clock::now();
     repository.set_rules(selectors, std::move(rules));
@@ -215,7 +219,7 @@ void resolve(std::uint32_t identities, std::uint32_t count, bool wide, int runs)
     for (std::uint32_t k = 0; k < 20; ++k) {
       Identity more = workload.identity(identities + k);
       start = Clock::now();
-      repository.set_identity(kFirst + identities + k, std::move(more));
+      known->set(kFirst + identities + k, std::move(more));
       add.push_back(since(start));
     }
   }
@@ -233,8 +237,9 @@ void resolve(std::uint32_t identities, std::uint32_t count, bool wide, int runs)
 // One look-up after the other for the same few peers.
 void hot() {
   Workload workload;
-  Repository repository({.cluster = 1});
-  for (std::uint32_t i = 0; i < 1000; ++i) repository.set_identity(kFirst + i, workload.identity(i));
+  const auto known = std::make_shared<Identities>();
+  Repository repository(known, {.cluster = 1});
+  for (std::uint32_t i = 0; i < 1000; ++i) known->set(kFirst + i, workload.identity(i));
   auto [selectors, rules] = workload.rules(1000, true);
   repository.set_rules(selectors, std::move(rules));
   const EndpointPolicy policy = repository.resolve(workload.identity(7), false, false);
@@ -244,7 +249,10 @@ void hot() {
     std::uint64_t sum = 0;
     const auto start = Clock::now();
     for (std::uint32_t turn = 0; turn < kTurns; ++turn)
-      sum += policy.lookup(Direction::ingress, kFirst + turn % 64, 6, static_cast<std::uint16_t>(1000 + turn % 50)).found;
+      sum +=
+          policy
+              .lookup(Direction::ingress, kFirst + turn % 64, 6, static_cast<std::uint16_t>(1000 + turn % 50))
+              .found;
     took.push_back(since(start) / kTurns);
     if (sum == 0) std::abort();
   }

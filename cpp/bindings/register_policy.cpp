@@ -62,6 +62,19 @@ policy::Rule rule_of(const RuleRow& row) {
 }  // namespace
 
 void register_policy(py::module_& module) {
+  py::class_<policy::Identities, std::shared_ptr<policy::Identities>>(
+      module, "PolicyIdentities", "The identities of a mesh, for the policies of all its clusters.")
+      .def(py::init<>())
+      .def(
+          "set",
+          [](policy::Identities& self, std::uint32_t number, std::vector<policy::Term> terms,
+             const std::vector<NamedPortRow>& named_ports) {
+            self.set(number, identity_of(std::move(terms), named_ports));
+          },
+          py::arg("number"), py::arg("terms"), py::arg("named_ports"),
+          "Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.")
+      .def("remove", &policy::Identities::remove, py::arg("number"));
+
   py::class_<EndpointPolicy>(module, "EndpointPolicy", "What one endpoint is judged by.")
       .def(
           "enforced",
@@ -98,9 +111,10 @@ void register_policy(py::module_& module) {
       .def("__len__", &EndpointPolicy::size);
 
   py::class_<Repository>(module, "PolicyRepository",
-                         "The policies of one cluster, and the identities it knows.")
-      .def(py::init([](std::uint8_t enforcement, bool allow_host, bool host_firewall, bool isolation_is_final,
-                       std::uint32_t cluster, std::uint32_t cluster_shift) {
+                         "The policies of one cluster, over the identities of a mesh.")
+      .def(py::init([](std::shared_ptr<policy::Identities> identities, std::uint8_t enforcement,
+                       bool allow_host, bool host_firewall, bool isolation_is_final, std::uint32_t cluster,
+                       std::uint32_t cluster_shift) {
              policy::Options options;
              options.enforcement = static_cast<policy::Enforcement>(enforcement);
              options.allow_host = allow_host;
@@ -108,19 +122,13 @@ void register_policy(py::module_& module) {
              options.isolation_is_final = isolation_is_final;
              options.cluster = cluster;
              options.cluster_shift = cluster_shift;
-             return std::make_unique<Repository>(options);
+             return std::make_unique<Repository>(std::move(identities), options);
            }),
-           py::kw_only(), py::arg("enforcement"), py::arg("allow_host"), py::arg("host_firewall"),
-           py::arg("isolation_is_final"), py::arg("cluster"), py::arg("cluster_shift"))
-      .def(
-          "set_identity",
-          [](Repository& self, std::uint32_t number, std::vector<policy::Term> terms,
-             const std::vector<NamedPortRow>& named_ports) {
-            self.set_identity(number, identity_of(std::move(terms), named_ports));
-          },
-          py::arg("number"), py::arg("terms"), py::arg("named_ports"),
-          "Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.")
-      .def("remove_identity", &Repository::remove_identity, py::arg("number"))
+           py::arg("identities"), py::kw_only(), py::arg("enforcement"), py::arg("allow_host"),
+           py::arg("host_firewall"), py::arg("isolation_is_final"), py::arg("cluster"),
+           py::arg("cluster_shift"))
+      .def("hear", &Repository::hear, py::arg("clusters"),
+           "The ids of the other clusters whose identities it knows.")
       .def(
           "set_rules",
           [](Repository& self, const std::vector<std::vector<RequirementRow>>& selectors,

@@ -78,8 +78,13 @@ const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {
   return found == named_ports_.end() ? kNone : found->second;
 }
 
-SelectorId IdentityIndex::acquire(const Selector& selector) {
-  const auto [at, fresh] = numbers_.try_emplace(selector, 0);
+SelectorId IdentityIndex::acquire(Selector selector) {
+  for (Requirement& each : selector) {
+    std::ranges::sort(each.any_of);
+    const auto twice = std::ranges::unique(each.any_of);
+    each.any_of.erase(twice.begin(), twice.end());
+  }
+  const auto [at, fresh] = numbers_.try_emplace(std::move(selector), 0);
   if (fresh) {
     if (free_selectors_.empty()) {
       at->second = static_cast<SelectorId>(selectors_.size());
@@ -107,7 +112,8 @@ SelectorId IdentityIndex::acquire(const Selector& selector) {
 void IdentityIndex::release(SelectorId id) {
   Kept& kept = selectors_[id];
   if (--kept.uses) return;
-  if (!kept.guard) std::erase(unguarded_, id);
+  if (!kept.guard)
+    std::erase(unguarded_, id);
   else
     for (const Term term : kept.guard->any_of) {
       const auto at = guarded_.find(term);

@@ -1,13 +1,17 @@
 #include "fleetmesh/policy.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <stdexcept>
 #include <utility>
 
 #include "rule_set.hpp"
 
 namespace fleetmesh::policy {
+namespace {
+
+constexpr IdentityNumber kFirstOfPods = 256;  // below are the reserved ones, which every cluster has
+
+}  // namespace
 
 IdentityNumber aggregate_of(IdentityNumber identity, const Options& options) {
   constexpr IdentityNumber kReserved = 100;
@@ -56,35 +60,31 @@ std::size_t EndpointPolicy::size() const {
   return count;
 }
 
-Repository::Repository(const Options& options)
-    : options_(options), rules_(std::make_shared<const std::vector<Rule>>()) {}
-
-Repository::~Repository() = default;
-
-template <class Visit>
-void Repository::each_living(Visit visit) {
-  for (auto at = sets_.begin(); at != sets_.end();) {
-    const auto set = at->second.lock();
-    if (set) visit(*set);
-    at = set ? std::next(at) : sets_.erase(at);
-  }
+Repository::Repository(std::shared_ptr<Identities> identities, const Options& options)
+    : identities_(std::move(identities)),
+      options_(options),
+      rules_(std::make_shared<const std::vector<Rule>>()) {
+  hear({});
 }
 
-void Repository::set_identity(IdentityNumber number, Identity identity) {
-  remove_identity(number);
-  const auto [slot, matching] = index_.add(std::move(identity));
-  slots_.set(number, slot);
-  if (slot >= numbers_.size()) numbers_.resize(slot + 1U);
-  numbers_[slot] = number;
-  each_living([&](RuleSet& set) { set.add(number, slot, matching); });
+Repository::~Repository() {
+  for (const SelectorId id : selectors_) identities_->index().release(id);
 }
 
-void Repository::remove_identity(IdentityNumber number) {
-  const Slot slot = slots_.find(number);
-  if (slot == kNoSlot) return;
-  slots_.remove(number);
-  index_.remove(slot);
-  each_living([&](RuleSet& set) { set.remove(number, slot); });
+void Repository::hear(std::vector<std::uint32_t> clusters) {
+  clusters.push_back(options_.cluster);
+  std::vector<bool> heard(std::ranges::max(clusters) + 1U);
+  for (const std::uint32_t cluster : clusters) heard[cluster] = true;
+  if (heard == heard_) return;
+  heard_ = std::move(heard);
+  for (const auto& [key, set] : sets_)
+    if (const auto living = set.lock()) living->build();
+}
+
+bool Repository::knows(IdentityNumber number) const {
+  if (number < kFirstOfPods || number >> 24U) return true;
+  const std::uint32_t cluster = number >> options_.cluster_shift;
+  return cluster < heard_.size() && heard_[cluster];
 }
 
 void Repository::set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules) {
@@ -93,8 +93,8 @@ void Repository::set_rules(const std::vector<Selector>& selectors, std::vector<R
     if (!known(rule.subject) || !std::ranges::all_of(rule.peers, known) || rule.tier > options_.default_tier)
       throw std::invalid_argument("a rule names a selector or a tier that there is not");
   std::vector<SelectorId> acquired;
-  for (const Selector& selector : selectors) acquired.push_back(index_.acquire(selector));
-  for (const SelectorId id : selectors_) index_.release(id);
+  for (const Selector& selector : selectors) acquired.push_back(identities_->index().acquire(selector));
+  for (const SelectorId id : selectors_) identities_->index().release(id);
   selectors_ = std::move(acquired);
   by_subject_.clear();
   for (std::uint32_t number = 0; number < rules.size(); ++number)
@@ -115,7 +115,7 @@ std::shared_ptr<const RuleSet> Repository::rule_set(Direction direction, const I
                                                     bool is_host, bool is_init) {
   std::vector<std::uint32_t> speaking;
   bool names_port = false;
-  for (const SelectorId id : index_.matching(subject.terms)) {
+  for (const SelectorId id : identities_->index().matching(subject.terms)) {
     const auto at = by_subject_.find(id);
     if (at == by_subject_.end()) continue;
     for (const std::uint32_t number : at->second) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
-#include <string_view>
 #include <utility>
 
 #include "port_prefixes.hpp"
@@ -40,15 +39,6 @@ const NamedPort* named(const std::vector<NamedPort>& ports, Name name, std::uint
   return found == ports.end() ? nullptr : &*found;
 }
 
-// What takes over where rules ask for both; nothing where that can't be (L7ParserType.Merge).
-std::optional<Parser> merged(Parser one, Parser other) {
-  if (one == other || other == Parser::none) return one;
-  if (one == Parser::none) return other;
-  if ((one == Parser::tls && other == Parser::http) || (one == Parser::http && other == Parser::tls))
-    return Parser::http;
-  return std::nullopt;
-}
-
 // Of two entries for one key: the one of the higher precedence decides, and authentication is asked for if
 // one of the same level asks.
 Entry merged(const Entry& one, const Entry& other) {
@@ -73,9 +63,6 @@ Answer with_authentication(Entry entry, const Entry& other) {
   return {entry, true};
 }
 
-// Nobody but aggregates is asked about rules for everybody, if a port is not one that each peer names.
-bool says(const Rule& rule) { return !rule.nobody && !(rule.peers.empty() && rule.ports.empty()); }
-
 }  // namespace
 
 RuleSet::RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>> rules,
@@ -83,18 +70,22 @@ RuleSet::RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>
                  const std::vector<std::uint32_t>& speaking, std::vector<NamedPort> named_ports, bool is_host,
                  bool is_init)
     : repository_(repository),
+      identities_(repository.shared_identities()),
       rules_(std::move(rules)),
       selectors_(selectors.begin(), selectors.end()),
       direction_(direction),
       named_ports_(std::move(named_ports)),
       is_host_(is_host) {
   speak(speaking, is_init);
-  for (const SelectorId id : peers_) repository_.index().acquire(repository_.index().selector(id));
+  IdentityIndex& index = identities_->index();
+  for (const SelectorId id : peers_) index.acquire(index.selector(id));
   build();
+  identities_->follow(*this, peers_, asks_peer_ports_);
 }
 
 RuleSet::~RuleSet() {
-  for (const SelectorId id : peers_) repository_.index().release(id);
+  identities_->unfollow(*this, peers_, asks_peer_ports_);
+  for (const SelectorId id : peers_) identities_->index().release(id);
 }
 
 void RuleSet::speak(const std::vector<std::uint32_t>& speaking, bool is_init) {
@@ -109,8 +100,7 @@ void RuleSet::speak(const std::vector<std::uint32_t>& speaking, bool is_init) {
                            [](const Spoken& by) { return std::pair(by.rule->tier, by.rule->priority); });
   const bool always = options.enforcement == Enforcement::always || is_init;
   enforced_ = always || !spoken_.empty();
-  isolated_ =
-      always || std::ranges::any_of(spoken_, [](const Spoken& by) { return by.rule->default_deny; });
+  isolated_ = always || std::ranges::any_of(spoken_, [](const Spoken& by) { return by.rule->default_deny; });
   if (spoken_.empty()) return;
   agree();
   add_defaults();
@@ -166,18 +156,18 @@ void RuleSet::order() {
   }
   for (std::uint32_t place = 0; place < spoken_.size(); ++place) {
     const Rule& rule = *spoken_[place].rule;
-    if (spoken_[place].number == kByDefault || !says(rule)) continue;
+    if (spoken_[place].number == kByDefault || !rule.says()) continue;
     bool everybody = rule.peers.empty();
     for (const std::uint32_t peer : rule.peers) {
       const SelectorId id = selectors_[peer];
-      if (repository_.index().selector(id).empty()) {
+      if (identities_->index().selector(id).empty()) {
         everybody = true;
         continue;
       }
       const auto [at, fresh] = local_.try_emplace(id, static_cast<Local>(peers_.size()));
       if (fresh) {
         peers_.push_back(id);
-        marks_.push_back(repository_.index().signature(id));
+        marks_.push_back(identities_->index().signature(id));
         users_.emplace_back();
       }
       if (users_[at->second].empty() || users_[at->second].back() != place)
@@ -190,79 +180,19 @@ void RuleSet::order() {
   }
 }
 
-// Conflicts.
-
-void RuleSet::agree() {
-  std::map<Place, Agreed> known;
-  for (const Spoken& by : spoken_) agree(by, known);
-}
-
-void RuleSet::agree(const Spoken& by, std::map<Place, Agreed>& known) {
-  const Rule& rule = *by.rule;
-  if (!says(rule)) return;
-  constexpr SelectorId kEverybody = ~0U;
-  const auto each_peer = [&](const Ports& ports, const PortRule& of) {
-    const auto place = [&](SelectorId peer) {
-      return Place{rule.tier, ports.protocol, ports.first, ports.last, ports.name, peer};
-    };
-    const Agreed wanted{
-        &by, of.parser, of.listener, of.listener_priority, rule.authentication, of.asks_names};
-    if (rule.peers.empty()) agree(place(kEverybody), wanted, known);
-    for (const std::uint32_t peer : rule.peers) {
-      const bool everybody = repository_.index().selector(selectors_[peer]).empty();
-      agree(place(everybody ? kEverybody : selectors_[peer]), wanted, known);
-    }
-  };
-  if (rule.ports.empty()) each_peer({}, {});
-  for (const PortRule& of : rule.ports)
-    for (const Ports& ports : of.ports) each_peer(ports, of);
-}
-
-void RuleSet::agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& all) {
-  const auto [at, fresh] = all.try_emplace(place, wanted);
-  if (fresh || conflict_) return;
-  Agreed& known = at->second;
-  if (known.by->rule->priority < wanted.by->rule->priority) return;
-  const Verdict one = known.by->rule->verdict;
-  const Verdict other = wanted.by->rule->verdict;
-  if (one != other) {
-    const bool other_decides = other == Verdict::deny || (other == Verdict::allow && one == Verdict::pass);
-    if (other_decides) known = wanted;
-    return;
-  }
-  if (other != Verdict::allow) return;
-  const auto conflict = [&](std::string_view why) {
-    conflict_ = Conflict{known.by->number, wanted.by->number, std::string(why)};
-  };
-  const auto parser = merged(known.parser, wanted.parser);
-  if (!parser) return conflict("they ask for different L7 parsers");
-  if (known.listener && wanted.listener && known.listener != wanted.listener &&
-      known.listener_priority == wanted.listener_priority)
-    return conflict("they ask for different listeners of the same priority");
-  if (known.authentication && wanted.authentication && known.authentication != wanted.authentication)
-    return conflict("they ask for different authentication");
-  known.asks_names = known.asks_names || wanted.asks_names;
-  // Cilium looks at what was there before, so that the order of the rules matters (mergePortProto).
-  if (known.asks_names && (known.parser == Parser::http || known.parser == Parser::dns))
-    return conflict("they ask for names of servers and for L7 rules, without terminating TLS");
-  known.parser = *parser;
-  known.authentication = std::max(known.authentication, wanted.authentication);
-  if (wanted.listener) known.listener = wanted.listener;
-}
-
 // Classes.
 
 void RuleSet::build() {
   classes_.clear();
   known_.clear();
-  IdentityIndex& index = repository_.index();
+  IdentityIndex& index = identities_->index();
   class_of_slot_.assign(index.slots(), kNoClass);
   if (spoken_.empty()) return;
   aggregate_entries_.clear();
   aggregate_matching_.clear();
   for (const IdentityNumber number : kAggregates) {
     std::vector<Local> matching;
-    const Slot slot = repository_.slot_of(number);
+    const Slot slot = identities_->slot_of(number);
     if (slot != kNoSlot)
       for (const SelectorId id : index.matching(index.terms(slot)))
         if (const auto at = local_.find(id); at != local_.end()) matching.push_back(at->second);
@@ -292,7 +222,8 @@ void RuleSet::build() {
   std::vector<Fresh> fresh;
   std::vector<std::uint32_t> fresh_of(index.slots(), kNoClass);
   index.live().each([&](Slot slot) {
-    const Who about = who(repository_.number_of(slot));
+    if (!repository_.knows(identities_->number_of(slot))) return;
+    const Who about = who(identities_->number_of(slot));
     const bool has_ports = asks_peer_ports_ && !index.named_ports(slot).empty();
     if (about.is_aggregate || (signatures[slot] == Signature{} && !has_ports)) return;
     Signature whole = signatures[slot];
@@ -314,7 +245,7 @@ void RuleSet::build() {
 }
 
 void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching) {
-  if (spoken_.empty()) return;
+  if (spoken_.empty() || !repository_.knows(number)) return;
   const Who about = who(number);
   if (about.is_aggregate) return build();
   if (slot >= class_of_slot_.size()) class_of_slot_.resize(slot + 1U + slot / 4, kNoClass);
@@ -325,7 +256,7 @@ void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId
       here.push_back(at->second);
       whole ^= marks_[at->second];
     }
-  const auto& ports = repository_.index().named_ports(slot);
+  const auto& ports = identities_->index().named_ports(slot);
   if (here.empty() && !(asks_peer_ports_ && !ports.empty())) {
     class_of_slot_[slot] = kNoClass;
     return;
@@ -344,7 +275,7 @@ RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
                                    const std::vector<Local>& matching, const std::vector<NamedPort>& ports) {
   // Classes that nobody is of any more are left out when there are many.
   constexpr std::size_t kSpare = 4096;
-  if (classes_.size() > kSpare + 4 * std::size_t{repository_.index().live().size()}) {
+  if (classes_.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) {
     build();
   }
   const auto [at, fresh] = known_.try_emplace(signature, static_cast<ClassId>(classes_.size()));
@@ -370,9 +301,9 @@ RuleSet::ClassId RuleSet::fallback(IdentityNumber number) const {
 Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports) const {
   constexpr std::uint64_t kWho = std::uint64_t{1} << 62U;  // selectors' numbers are below
   constexpr std::uint64_t kPort = std::uint64_t{1} << 63U;
-  const IdentityIndex& index = repository_.index();
-  Signature found = index.signature(kWho | std::uint64_t{who.is_host} << 9U | std::uint64_t{who.is_aggregate} << 8U |
-                                    who.aggregate);
+  const IdentityIndex& index = identities_->index();
+  Signature found = index.signature(kWho | std::uint64_t{who.is_host} << 9U |
+                                    std::uint64_t{who.is_aggregate} << 8U | who.aggregate);
   if (asks_peer_ports_)
     for (const NamedPort& port : ports)
       found ^= index.signature(kPort | std::uint64_t{port.name} << 24U | std::uint64_t{port.protocol} << 16U |
@@ -384,7 +315,8 @@ Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports
 std::vector<std::uint32_t> RuleSet::about(const Who& who, const std::vector<Local>& matching) const {
   std::vector<std::uint32_t> found;
   for (const Local local : matching) found.insert(found.end(), users_[local].begin(), users_[local].end());
-  for (auto place = static_cast<std::uint32_t>(spoken_.size()); place-- && spoken_[place].number == kByDefault;)
+  for (auto place = static_cast<std::uint32_t>(spoken_.size());
+       place-- && spoken_[place].number == kByDefault;)
     if (spoken_[place].whom == kHost ? who.is_host : who.is_aggregate) found.push_back(place);
   std::ranges::sort(found);
   const auto twice = std::ranges::unique(found);
@@ -421,8 +353,7 @@ void RuleSet::add_drafts(std::uint32_t place, bool of_aggregate, const std::vect
       if (ports.name) {
         const bool by_peer = direction_ == Direction::egress;
         if (by_peer && !peer_ports) continue;
-        const NamedPort* const port =
-            named(by_peer ? *peer_ports : named_ports_, ports.name, ports.protocol);
+        const NamedPort* const port = named(by_peer ? *peer_ports : named_ports_, ports.name, ports.protocol);
         if (port) add(ports.protocol, port->port, kPortLength);
       } else if (!ports.protocol) {
         add(0, 0, 0);
@@ -488,7 +419,8 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<L
     places.erase(twice.begin(), twice.end());
     return places;
   };
-  if (who.is_aggregate) own = with_all(std::move(own));
+  if (who.is_aggregate)
+    own = with_all(std::move(own));
   else if (asks_peer_ports_)
     for (const std::uint32_t place : for_all_)
       if (!std::ranges::binary_search(own, place)) own.push_back(place | kOnlyNamed);
@@ -501,7 +433,8 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<L
     std::erase_if(drafts, [](const Draft& draft) { return draft.of_aggregate; });
   } else {
     std::vector<std::uint32_t> offset(tier_end_.size());
-    for (std::size_t tier = 1; tier < offset.size(); ++tier) offset[tier] = offset[tier - 1] + tier_end_[tier - 1];
+    for (std::size_t tier = 1; tier < offset.size(); ++tier)
+      offset[tier] = offset[tier - 1] + tier_end_[tier - 1];
     for (const std::uint32_t place : own) {
       const std::size_t before = drafts.size();
       add_drafts(place, false, who.is_aggregate ? nullptr : &ports, drafts);
@@ -539,8 +472,10 @@ RuleSet::Class RuleSet::made(const Who& who, const std::vector<Local>& matching,
   std::size_t own = 0;
   std::size_t all = 0;
   for (std::uint32_t at = 0;;) {
-    const Placed* const mine = own_spans[own].which == kNoEntry ? nullptr : &found.entries[own_spans[own].which];
-    const Placed* const theirs = all_spans[all].which == kNoEntry ? nullptr : &aggregate[all_spans[all].which];
+    const Placed* const mine =
+        own_spans[own].which == kNoEntry ? nullptr : &found.entries[own_spans[own].which];
+    const Placed* const theirs =
+        all_spans[all].which == kNoEntry ? nullptr : &aggregate[all_spans[all].which];
     const Answer answer = chosen(mine, theirs);
     if (found.answers.empty() || !(found.answers.back() == answer)) {
       found.starts.push_back(at);
@@ -606,7 +541,7 @@ std::vector<RuleSet::Placed> RuleSet::settled(const std::vector<Placed>& all) {
 Answer RuleSet::lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const {
   if (!enforced_) return {{kAllow, 0, false, kByDefault}, true};
   if (spoken_.empty()) return {};
-  const Slot slot = repository_.slot_of(peer);
+  const Slot slot = identities_->slot_of(peer);
   ClassId id = slot < class_of_slot_.size() ? class_of_slot_[slot] : kNoClass;
   if (id == kNoClass) id = fallback(peer);
   const Class& found = classes_[id];
@@ -629,11 +564,11 @@ void RuleSet::each_entry(const std::function<void(const Key&, const Entry&)>& vi
   };
   for (std::size_t place = 0; place < std::size(kAggregates); ++place)
     each(kAggregates[place], fallbacks_[place]);
-  const Slot host = repository_.slot_of(kHost);
+  const Slot host = identities_->slot_of(kHost);
   if (host == kNoSlot || class_of_slot_[host] == kNoClass) each(kHost, fallbacks_[kHostFallback]);
-  repository_.index().live().each([&](Slot slot) {
+  identities_->index().live().each([&](Slot slot) {
     if (slot < class_of_slot_.size() && class_of_slot_[slot] != kNoClass)
-      each(repository_.number_of(slot), class_of_slot_[slot]);
+      each(identities_->number_of(slot), class_of_slot_[slot]);
   });
 }
 

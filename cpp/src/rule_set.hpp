@@ -1,8 +1,8 @@
 // What decides in one direction for all endpoints about which the same rules speak.
 //
-// Cilium keeps an entry for each identity and range of ports (pkg/policy/mapstate.go). Here identities that the
-// same peers of the rules select are one class, and a class has what is decided for each port: what Cilium's
-// map would say for them, and in the place of its two probes one answer.
+// Cilium keeps an entry for each identity and range of ports (pkg/policy/mapstate.go). Here identities that
+// the same peers of the rules select are one class, and a class has what is decided for each port: what
+// Cilium's map would say for them, and in the place of its two probes one answer.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,8 @@ class RuleSet {
   // An identity has come, which these selectors select, or goes.
   void add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching);
   void remove(IdentityNumber number, Slot slot);
+  // All classes anew.
+  void build();
 
  private:
   using ClassId = std::uint32_t;
@@ -51,8 +53,8 @@ class RuleSet {
   struct Spoken {
     const Rule* rule = nullptr;
     std::uint32_t number = kByDefault;
-    IdentityNumber whom = kAny;   // of those that decide at the end: kAny are all
-    std::uint32_t ordinal = 0;    // where in its tier it stands
+    IdentityNumber whom = kAny;  // of those that decide at the end: kAny are all
+    std::uint32_t ordinal = 0;   // where in its tier it stands
   };
   // An entry on the way to a class.
   struct Draft {
@@ -101,7 +103,6 @@ class RuleSet {
   void agree(const Spoken& by, std::map<Place, Agreed>& known);
   void agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& known);
 
-  void build();
   Who who(IdentityNumber number) const;
   ClassId fallback(IdentityNumber number) const;
   Signature signature(const Who& who, const std::vector<NamedPort>& ports) const;
@@ -120,6 +121,7 @@ class RuleSet {
                   std::vector<Draft>& into) const;
 
   Repository& repository_;
+  std::shared_ptr<Identities> identities_;
   std::shared_ptr<const std::vector<Rule>> rules_;
   std::vector<SelectorId> selectors_;  // by their numbers in rules
   Direction direction_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -21,10 +22,11 @@ constexpr std::uint32_t kWebs = 1;
 // One cluster, whose rules are about ingress of a database.
 class PolicyTest : public ::testing::Test {
  protected:
-  explicit PolicyTest(Options options = {.cluster = 1}) : repository(options) {
-    repository.set_identity(kWebPod, {{kWeb}, {}});
-    repository.set_identity(kDbPod, {{kDb}, {}});
-    repository.set_identity(kFarPod, {{kWeb}, {}});
+  explicit PolicyTest(Options options = {.cluster = 1}) : repository(identities, options) {
+    identities->set(kWebPod, {{kWeb}, {}});
+    identities->set(kDbPod, {{kDb}, {}});
+    identities->set(kFarPod, {{kWeb}, {}});
+    repository.hear({2});
   }
 
   static Rule rule(Verdict verdict, std::vector<std::uint32_t> peers, std::vector<PortRule> ports = {}) {
@@ -53,6 +55,7 @@ class PolicyTest : public ::testing::Test {
     return answer.found && !answer.entry.denies();
   }
 
+  std::shared_ptr<Identities> identities = std::make_shared<Identities>();
   Repository repository;
 };
 
@@ -136,10 +139,27 @@ TEST_F(PolicyTest, identities_that_are_new_are_selected) {
   repository.set_rules({{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
   constexpr IdentityNumber kNew = 1U << 16U | 400U;
   EXPECT_FALSE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
-  repository.set_identity(kNew, {{kWeb}, {}});
+  identities->set(kNew, {{kWeb}, {}});
   EXPECT_TRUE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
-  repository.remove_identity(kNew);
+  identities->remove(kNew);
   EXPECT_FALSE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
+}
+
+TEST_F(PolicyTest, what_was_resolved_follows_identities_and_who_is_heard) {
+  repository.set_rules({{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
+  const auto policy = repository.resolve({{kDb}, {}}, false, false);
+  constexpr IdentityNumber kNew = 2U << 16U | 400U;
+  EXPECT_TRUE(allows(policy, kFarPod, 80));
+  identities->set(kNew, {{kWeb}, {}});
+  EXPECT_TRUE(allows(policy, kNew, 80));
+  repository.hear({});
+  EXPECT_FALSE(allows(policy, kNew, 80));
+  EXPECT_FALSE(allows(policy, kFarPod, 80));
+  EXPECT_TRUE(allows(policy, kWebPod, 80));
+  repository.hear({2});
+  identities->set(kNew, {{kDb}, {}});
+  EXPECT_FALSE(allows(policy, kNew, 80));
+  EXPECT_TRUE(allows(policy, kFarPod, 80));
 }
 
 TEST_F(PolicyTest, rules_that_ask_for_different_proxies_are_in_conflict) {

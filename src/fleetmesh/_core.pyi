@@ -13,6 +13,7 @@ __all__: list[str] = [
     "Datapath",
     "Delta",
     "EndpointPolicy",
+    "PolicyIdentities",
     "PolicyRepository",
     "Selection",
     "ServiceSpec",
@@ -407,6 +408,28 @@ class Core:
     @property
     def generation(self) -> int: ...
 
+class PolicyIdentities:
+    """
+    The identities of a mesh, for the policies of all its clusters.
+    """
+    def __init__(self) -> None: ...
+    def remove(self, number: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def set(
+        self,
+        number: typing.SupportsInt | typing.SupportsIndex,
+        terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        named_ports: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+            ]
+        ],
+    ) -> None:
+        """
+        Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.
+        """
+
 class EndpointPolicy:
     """
     What one endpoint is judged by.
@@ -438,10 +461,11 @@ class EndpointPolicy:
 
 class PolicyRepository:
     """
-    The policies of one cluster, and the identities it knows.
+    The policies of one cluster, over the identities of a mesh.
     """
     def __init__(
         self,
+        identities: PolicyIdentities,
         *,
         enforcement: typing.SupportsInt | typing.SupportsIndex,
         allow_host: bool,
@@ -454,7 +478,10 @@ class PolicyRepository:
         """
         Of whom an entry is asked for besides the identity's own.
         """
-    def remove_identity(self, number: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def hear(self, clusters: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        """
+        The ids of the other clusters whose identities it knows.
+        """
     def resolve(
         self,
         terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
@@ -470,21 +497,6 @@ class PolicyRepository:
     ) -> EndpointPolicy:
         """
         What it returns follows the identities that come and go afterwards.
-        """
-    def set_identity(
-        self,
-        number: typing.SupportsInt | typing.SupportsIndex,
-        terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
-        named_ports: collections.abc.Sequence[
-            tuple[
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-                typing.SupportsInt | typing.SupportsIndex,
-            ]
-        ],
-    ) -> None:
-        """
-        Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.
         """
     def set_rules(
         self,

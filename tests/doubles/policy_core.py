@@ -10,7 +10,7 @@ import attrs
 
 from doubles.policy import AUTHENTICATION_NAMES, Agent, Identity, Packet, Side, World
 from fleetmesh import _core
-from fleetmesh.policy.compile import Compiler
+from fleetmesh.policy.compile import Compiler, Statements
 from fleetmesh.policy.labels import LabelSet, reserved
 
 RESERVED = {
@@ -39,14 +39,18 @@ class CoreAgent:
 
     agent: Agent
     number: int
+    statements: Statements = attrs.field(factory=Statements)
     compiler: Compiler = attrs.field(init=False)
+    identities: _core.PolicyIdentities = attrs.field(init=False)
     repository: _core.PolicyRepository = attrs.field(init=False)
     numbers: dict[Identity, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         config = self.agent.config
-        self.compiler = Compiler(config.enable_ipv6, config.policy_cidr_match_mode)
+        self.compiler = Compiler(self.statements, config.enable_ipv6, config.policy_cidr_match_mode)
+        self.identities = _core.PolicyIdentities()
         self.repository = _core.PolicyRepository(
+            self.identities,
             enforcement=MODES.index(config.policy_enforcement),
             allow_host=config.allow_localhost == "always",
             host_firewall=config.enable_host_firewall,
@@ -54,14 +58,18 @@ class CoreAgent:
             cluster=self.number,
             cluster_shift=16,
         )
+        self.repository.hear(list(range(1, 256)))
         for name, number in RESERVED.items():
             self.add(Identity(LabelSet.of([reserved(name)]), ""), number)
         self.repository.set_rules(*self.compiler.rules(self.agent.rules))
 
     def add(self, identity: Identity, number: int) -> None:
         self.numbers[identity] = number
-        terms, ports = self.compiler.terms(identity.labels), self.compiler.named_ports(identity.named_ports)
-        self.repository.set_identity(number, terms, ports)
+        terms, ports = (
+            self.statements.terms(identity.labels),
+            self.statements.named_ports(identity.named_ports),
+        )
+        self.identities.set(number, terms, ports)
 
     def number_of(self, identity: Identity) -> int:
         """One of an address that is met for the first time gets the next."""
@@ -76,7 +84,10 @@ class CoreAgent:
         own = [each for each in self.numbers if each.aggregate == "aggregate-cluster"]
         found = [
             self.repository.resolve(
-                self.compiler.terms(each.labels), self.compiler.named_ports(each.named_ports), False, False
+                self.statements.terms(each.labels),
+                self.statements.named_ports(each.named_ports),
+                False,
+                False,
             ).conflict
             for each in own
         ]
@@ -88,7 +99,10 @@ class CoreAgent:
         """All but what is left to proxies."""
         number = self.number_of(peer)
         is_init = subject.labels.has("reserved", "init")
-        terms, ports = self.compiler.terms(subject.labels), self.compiler.named_ports(subject.named_ports)
+        terms, ports = (
+            self.statements.terms(subject.labels),
+            self.statements.named_ports(subject.named_ports),
+        )
         policy = self.repository.resolve(terms, ports, on_host, is_init)
         ingress = direction == "ingress"
         found, precedence, auth, explicit, _ = policy.lookup(ingress, number, packet.protocol, packet.port)

@@ -51,8 +51,12 @@ def rules(draw: st.DrawFn) -> tuple[Any, ...]:
     )
 
 
-def repository(identities: dict[int, tuple[list[int], list[Any]]]) -> _core.PolicyRepository:
+def repository(
+    known: dict[int, tuple[list[int], list[Any]]],
+) -> tuple[_core.PolicyRepository, _core.PolicyIdentities]:
+    identities = _core.PolicyIdentities()
     made = _core.PolicyRepository(
+        identities,
         enforcement=0,
         allow_host=True,
         host_firewall=False,
@@ -60,9 +64,15 @@ def repository(identities: dict[int, tuple[list[int], list[Any]]]) -> _core.Poli
         cluster=1,
         cluster_shift=16,
     )
-    for number, identity in identities.items():
-        made.set_identity(number, *identity)
-    return made
+    made.hear([2])
+    for number, identity in known.items():
+        identities.set(number, *identity)
+    return made, identities
+
+
+def resolved(policies: _core.PolicyRepository, subject: tuple[list[int], list[Any]]) -> _core.EndpointPolicy:
+    terms, named_ports = subject
+    return policies.resolve(terms, named_ports, is_host=False, is_init=False)
 
 
 def answers(policy: _core.EndpointPolicy) -> list[Any]:
@@ -103,23 +113,23 @@ def test_a_policy_follows_the_identities_that_come_and_go(
     steps: list[tuple[int, Any]],
 ) -> None:
     known = dict(before)
-    followed = repository(known)
+    followed, numbered = repository(known)
     followed.set_rules(selectors, all_rules)
-    policy = followed.resolve(*subject, False, False)
+    policy = resolved(followed, subject)
     for number, identity in steps:
         if identity is None:
             known.pop(number, None)
-            followed.remove_identity(number)
+            numbered.remove(number)
         else:
             known[number] = identity
-            followed.set_identity(number, *identity)
+            numbered.set(number, *identity)
 
-        rebuilt = repository(known)
+        rebuilt, _ = repository(known)
         rebuilt.set_rules(selectors, all_rules)
-        made = rebuilt.resolve(*subject, False, False)
+        made = resolved(rebuilt, subject)
         assert answers(policy) == answers(made)
         assert len(policy) == len(made)
-        assert answers(followed.resolve(*subject, False, False)) == answers(made)
+        assert answers(resolved(followed, subject)) == answers(made)
 
 
 @settings(deadline=None)
@@ -133,15 +143,13 @@ def test_a_policy_follows_the_identities_that_come_and_go(
 def test_rules_that_are_replaced_leave_nothing(
     selectors: list[Any], first: list[Any], second: list[Any], identities: dict[int, Any], subject: Any
 ) -> None:
-    followed = repository(identities)
+    followed, _ = repository(identities)
     followed.set_rules(selectors, first)
-    old = followed.resolve(*subject, False, False)
+    old = resolved(followed, subject)
     kept = answers(old)
     followed.set_rules(selectors[::-1], second)
 
-    rebuilt = repository(identities)
+    rebuilt, _ = repository(identities)
     rebuilt.set_rules(selectors[::-1], second)
-    assert answers(followed.resolve(*subject, False, False)) == answers(
-        rebuilt.resolve(*subject, False, False)
-    )
+    assert answers(resolved(followed, subject)) == answers(resolved(rebuilt, subject))
     assert answers(old) == kept

@@ -1,7 +1,7 @@
 // Which identities a selector selects, kept while identities come and go.
 //
-// A set of identities for each statement on labels; a selector is a few of these sets, ANDed. Cilium's selector
-// cache (pkg/policy/selectorcache.go) asks every identity instead.
+// A set of identities for each statement on labels; a selector is a few of these sets, ANDed. Cilium's
+// selector cache (pkg/policy/selectorcache.go) asks every identity instead.
 #pragma once
 
 #include <cstdint>
@@ -75,7 +75,7 @@ class IdentityIndex {
   const SlotSet& live() const { return live_; }
 
   // Equal selectors have one number; each is to be released as often as it was asked for.
-  SelectorId acquire(const Selector& selector);
+  SelectorId acquire(Selector selector);
   void release(SelectorId id);
   const Selector& selector(SelectorId id) const { return *selectors_[id].selector; }
   // Worked out when it is first asked for, and from then on with each identity.

@@ -15,12 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "fleetmesh/identity_index.hpp"
-#include "fleetmesh/number_map.hpp"
+#include "fleetmesh/identities.hpp"
 
 namespace fleetmesh::policy {
 
-using IdentityNumber = std::uint32_t;
 // What stands for all identities of a kind that have no entry of their own (aggregate.go).
 inline constexpr IdentityNumber kAny = 0;
 inline constexpr IdentityNumber kAggregateCluster = 11;
@@ -62,6 +60,9 @@ struct Rule {
   std::vector<PortRule> ports;       // none: all
   // 0: none is asked for; else 1 + Cilium's type: disabled, spire, always fail.
   std::uint8_t authentication = 0;
+
+  // Whether it is about anybody at all.
+  bool says() const { return !nobody && !(peers.empty() && ports.empty()); }
 };
 
 enum class Enforcement : std::uint8_t { by_rules, always, never };
@@ -117,8 +118,6 @@ struct Answer {
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
-class RuleSet;
-
 // What one endpoint is judged by. It follows the identities that come and go, and is of one thread, with its
 // repository.
 class EndpointPolicy {
@@ -142,41 +141,35 @@ class EndpointPolicy {
   std::shared_ptr<const RuleSet> sides_[2];
 };
 
-// The policies of one cluster, and the identities that it knows.
+// The policies of one cluster, over the identities of a mesh.
 class Repository {
  public:
-  explicit Repository(const Options& options);
+  Repository(std::shared_ptr<Identities> identities, const Options& options);
   ~Repository();
   Repository(const Repository&) = delete;
   Repository& operator=(const Repository&) = delete;
 
   const Options& options() const { return options_; }
-  // A new identity, or another in the place of that number's.
-  void set_identity(IdentityNumber number, Identity identity);
-  void remove_identity(IdentityNumber number);
+  // Of which other clusters it knows the identities; of none at first.
+  void hear(std::vector<std::uint32_t> clusters);
   // Equal selectors have one number, their place here; rules are known by their place from then on.
   void set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules);
 
   EndpointPolicy resolve(Identity subject, bool is_host, bool is_init);
 
   // For rule sets.
-  IdentityIndex& index() { return index_; }
-  // kNoSlot where the number is not known.
-  Slot slot_of(IdentityNumber number) const { return slots_.find(number); }
-  IdentityNumber number_of(Slot slot) const { return numbers_[slot]; }
+  const std::shared_ptr<Identities>& shared_identities() const { return identities_; }
+  // Whether the cluster knows an identity of that number, if there is one.
+  bool knows(IdentityNumber number) const;
 
  private:
   // A rule that speaks about the subject is told by its number.
   using SetKey = std::tuple<Direction, bool, bool, std::vector<std::uint32_t>, std::vector<std::uint32_t>>;
   std::shared_ptr<const RuleSet> rule_set(Direction direction, const Identity& subject, bool is_host,
                                           bool is_init);
-  template <class Visit>
-  void each_living(Visit visit);
-
+  std::shared_ptr<Identities> identities_;
   Options options_;
-  IdentityIndex index_;
-  NumberMap slots_;
-  std::vector<IdentityNumber> numbers_;  // by slot
+  std::vector<bool> heard_;  // by cluster id
   std::shared_ptr<const std::vector<Rule>> rules_;
   std::vector<SelectorId> selectors_;  // of the subjects and peers of rules, by their numbers
   std::unordered_map<SelectorId, std::vector<std::uint32_t>> by_subject_;

@@ -49,7 +49,9 @@ class SlotSet {
 
   std::uint32_t size() const { return size_; }
   // Bytes besides its own.
-  std::size_t memory() const { return is_dense() ? room_words() * sizeof(std::uint64_t) : room_ * sizeof(Slot); }
+  std::size_t memory() const {
+    return is_dense() ? room_words() * sizeof(std::uint64_t) : room_ * sizeof(Slot);
+  }
   bool empty() const { return size_ == 0; }
 
   bool contains(Slot slot) const {

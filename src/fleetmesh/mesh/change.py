@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name, Store
     from fleetmesh.mesh.topology import Topology
+    from fleetmesh.policy.labels import LabelSet
     from fleetmesh.services.changes import ResourceChange
 
 
@@ -72,6 +73,7 @@ class Change:
         identity_bits: Of an identity's number below its cluster's id.
         heard_anew: Whether it has changed who hears whom.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
+        renumbered: (member, labels) of the identities that it may have given, taken or renumbered.
     """
 
     core: Transaction
@@ -84,6 +86,7 @@ class Change:
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
+    renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
     _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)
 

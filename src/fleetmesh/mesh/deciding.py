@@ -16,11 +16,13 @@ from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.policies import options_of, read_policies
 from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision, End, Side, worst
-from fleetmesh.policy.judge import RESERVED, Flow, Identity, PolicyJudge
-from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, named_ports, reserved
+from fleetmesh.policy.judge import Flow, PolicyJudge
+from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
 from fleetmesh.policy.matching import Request
+from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import group_labels
+from fleetmesh.resources.model import Pod
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
@@ -70,6 +72,24 @@ class LearntNames(MutableMapping[str, list[str]]):
 
 
 @attrs.frozen
+class PolicyChange:
+    """
+    What a transaction has changed of what decides.
+
+    Attributes:
+        identities: (member, labels) of identities that came, went, or got another number.
+        pods: (member, namespace, name) of pods that came, changed or went.
+        policies: Members whose policies changed.
+        hearing: Whether members came or went, or hear others than before.
+    """
+
+    identities: frozenset[tuple[str, LabelSet]]
+    pods: frozenset[tuple[str, str, str]]
+    policies: frozenset[str]
+    hearing: bool
+
+
+@attrs.frozen
 class _Pod:
     """A pod, as policies see it."""
 
@@ -82,50 +102,143 @@ class _Pod:
 
 @attrs.define(eq=False)
 class Deciding:
-    """What decides in one state of a mesh, made when it is first asked."""
+    """
+    What decides in a mesh, made when it is first asked and brought up to date by what changed. Of one
+    thread at a time.
+    """
 
     view: Viewpoint
     dns: Mapping[str, Sequence[Address]]
-    _pods: dict[str, _Pod] = attrs.field(init=False)
-    _by_address: dict[Address, list[_Pod]] = attrs.field(init=False)
-    _nodes: dict[Address, str] = attrs.field(init=False)
+    registry: IdentityRegistry = attrs.field(factory=IdentityRegistry)
+    _at: dict[Address, list[tuple[str, str, str]]] = attrs.field(factory=dict, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        pods = [pod for member in self.view.members.values() for pod in self._pods_of(member)]
-        self._pods = {f"{pod.cluster}/{pod.name}": pod for pod in pods}
-        self._by_address = {}
-        for pod in pods:
-            for address in pod.addresses if not pod.on_host else ():
-                self._by_address.setdefault(address, []).append(pod)
-        self._nodes = {
-            ip_address(address): member.name
-            for member in self.view.members.values()
-            for node in member._store.nodes.values()
-            for kind, address in node.addresses
-            if kind in {"InternalIP", "ExternalIP"} and _is_address(address)
-        }
+        for member in self.view.members.values():
+            self._join(member)
 
-    def _pods_of(self, member: MemberView) -> Iterator[_Pod]:
-        store, own = member._store, member.cluster_id << self.view.identity_bits
-        for namespace, pods in store.pods.items():
-            labels_of = store.identity_of.group(namespace)
+    # Following the mesh
+
+    def advance(self, view: Viewpoint, changes: Iterable[PolicyChange]) -> None:
+        """To a newer state, which these changes led to."""
+        batch = list(changes)
+        old, self.view = self.view, view
+        gone = [name for name in old.members if old.members[name] is not view.members.get(name)]
+        left = [name for name in gone if name not in view.members or _joined_anew(old, view, name)]
+        for name in left:
+            self._leave(old, name)
+        new = [name for name in view.members if name not in old.members or name in left]
+        for name in new:
+            self._join(view.members[name])
+        others = [name for name in gone if name not in left]
+        for name, labels in {each for change in batch for each in change.identities}:
+            if name in others:
+                self._renumber(old, name, labels)
+        for cluster, namespace, pod in {each for change in batch for each in change.pods}:
+            if cluster in others:
+                self._move(old, cluster, namespace, pod)
+        if any(change.hearing for change in batch):
+            for name, judge in self._judges.items():
+                judge.hear(self._heard_by(name))
+        touched = {name for change in batch for name in change.policies}
+        services = {name for name, judge in self._judges.items() if any(r.of_services for r in judge.rules)}
+        for name in touched | services:
+            self._judges.pop(name, None)
+        if touched or gone:
+            self._held_judges.clear()
+
+    def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
+        """What names have resolved to."""
+        self.dns = dns
+        for judge in (*self._judges.values(), *self._held_judges.values()):
+            judge.dns = dns
+
+    def _join(self, member: MemberView) -> None:
+        for labels in member._store.identities:
+            self.registry.know(self._identity(member, labels))
+        for pods in member._store.pods.values():
             for pod in pods.values():
-                labels = labels_of.get(pod.name)
-                number = UNNUMBERED if labels is None else store.identities[labels].number
-                identity = (
-                    _reserved("host" if labels is None else "init")
-                    if labels is None or number == UNNUMBERED
-                    else Identity(own | number, labels, named_ports(pod.template))
-                )
-                yield _Pod(
-                    member.name,
-                    f"{pod.namespace}/{pod.name}",
-                    identity,
-                    tuple(map(ip_address, pod.addresses)),
-                    pod.template.host_network,
-                )
+                self._settle(member.name, pod)
+
+    def _leave(self, old: Viewpoint, name: str) -> None:
+        member = old.members[name]
+        for labels in member._store.identities:
+            self._forget(member, labels)
+        for pods in member._store.pods.values():
+            for pod in pods.values():
+                self._unsettle(name, pod)
+        self._judges.pop(name, None)
+
+    def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
+        before, after = old.members[name], self.view.members[name]
+        self._forget(before, labels)
+        if labels in after._store.identities:
+            self.registry.know(self._identity(after, labels))
+
+    def _forget(self, member: MemberView, labels: LabelSet) -> None:
+        numbered = member._store.identities.get(labels)
+        if numbered is not None and numbered.number != UNNUMBERED:
+            self.registry.forget(self._identity(member, labels).number)
+
+    def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
+        before = old.members[name]._store.pods.group(namespace).get(pod)
+        after = self.view.members[name]._store.pods.group(namespace).get(pod)
+        if before is not None:
+            self._unsettle(name, before)
+        if after is not None:
+            self._settle(name, after)
+
+    def _settle(self, name: str, pod: Pod) -> None:
+        for address in pod.addresses if not pod.template.host_network else ():
+            self._at.setdefault(ip_address(address), []).append((name, pod.namespace, pod.name))
+
+    def _unsettle(self, name: str, pod: Pod) -> None:
+        for address in pod.addresses if not pod.template.host_network else ():
+            found = self._at[ip_address(address)]
+            found.remove((name, pod.namespace, pod.name))
+            if not found:
+                del self._at[ip_address(address)]
+
+    # Who is there
+
+    def _identity(self, member: MemberView, labels: LabelSet) -> Identity:
+        number = member._store.identities[labels].number
+        if number == UNNUMBERED:
+            return _reserved("init")
+        return Identity(member.cluster_id << self.view.identity_bits | number, labels, ports_of(labels))
+
+    def _pod(self, end: str) -> _Pod | None:
+        cluster, _, rest = end.partition("/")
+        namespace, _, name = rest.partition("/")
+        member = self.view.members.get(cluster)
+        pod = None if member is None else member._store.pods.group(namespace).get(name)
+        if member is None or pod is None:
+            return None
+        labels = member._store.identity_of.group(namespace).get(name)
+        identity = _reserved("host") if labels is None else self._identity(member, labels)
+        addresses = tuple(map(ip_address, pod.addresses))
+        return _Pod(cluster, f"{namespace}/{name}", identity, addresses, pod.template.host_network)
+
+    def _known_pod(self, end: str) -> _Pod:
+        pod = self._pod(end)
+        assert pod is not None, "ends are checked first"
+        return pod
+
+    def _pods_at(self, address: Address) -> Iterator[_Pod]:
+        for each in self._at.get(address, ()):
+            pod = self._pod("/".join(each))
+            if pod is not None:
+                yield pod
+
+    def _node_at(self, address: Address) -> str | None:
+        """The member whose node has that address."""
+        for member in self.view.members.values():
+            for node in member._store.nodes.values():
+                for kind, text in node.addresses:
+                    if kind in {"InternalIP", "ExternalIP"} and _is(text, address):
+                        return member.name
+        return None
 
     def judge(self, cluster: str) -> PolicyJudge:
         """That of a cluster, which knows the pods of all that it hears."""
@@ -136,11 +249,14 @@ class Deciding:
 
     def _judge_by(self, cluster: str, rules: tuple[Rule, ...]) -> PolicyJudge:
         member = self.view.members[cluster]
-        judge = PolicyJudge(options_of(self.view, member), rules, tuple(_groups(member)), self.dns)
-        for pod in self._pods.values():
-            if not pod.on_host and self._hears(cluster, pod.cluster):
-                judge.know(pod.identity)
+        options = options_of(self.view, member)
+        judge = PolicyJudge(self.registry, options, rules, tuple(_groups(member)), self.dns)
+        judge.hear(self._heard_by(cluster))
         return judge
+
+    def _heard_by(self, cluster: str) -> list[int]:
+        others = self.view.members.values()
+        return [each.cluster_id for each in others if self._hears(cluster, each.name)]
 
     def _held_judge(self, cluster: str, labels: LabelSet) -> PolicyJudge | None:
         """By what is still in force for an identity whose rules are in conflict, if anything was before."""
@@ -210,12 +326,20 @@ class Deciding:
                 f"end {end!r}; expected cluster/namespace/pod, host:cluster, ip:ADDRESS, entity:NAME or, "
                 "as a destination, service:namespace/name"
             )
-        elif end not in self._pods:
-            raise NotFoundError("pod", end, self._pods)
+        elif self._pod(end) is None:
+            raise NotFoundError("pod", end, self._all_pods())
+
+    def _all_pods(self) -> list[str]:
+        return [
+            f"{member.name}/{namespace}/{name}"
+            for member in self.view.members.values()
+            for namespace, pods in member._store.pods.items()
+            for name in pods
+        ]
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
-        for pod in self._by_address.get(ip_address(address), ()):
+        for pod in self._pods_at(ip_address(address)):
             if pod.cluster == cluster:
                 return f"{pod.cluster}/{pod.name}"
         return None
@@ -229,11 +353,11 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "host":
             return name
-        pod = self._pods.get(end)
+        pod = self._pod(end)
         return None if pod is None else pod.cluster
 
     def _subject(self, end: str) -> tuple[Identity, bool]:
-        pod = self._pods.get(end)
+        pod = self._pod(end)
         if pod is not None and not pod.on_host:
             return pod.identity, False
         member = self.view.members[self._cluster(end) or ""]
@@ -249,10 +373,10 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "ip":
             address = ip_address(name)
-            for pod in self._by_address.get(address, ()):
+            for pod in self._pods_at(address):
                 if self._hears(cluster, pod.cluster):
                     return self._pod_peer(pod, cluster, judge), ""
-            node = self._nodes.get(address)
+            node = self._node_at(address)
             if node is not None and self._hears(cluster, node):
                 return _reserved("host" if node == cluster else "remote-node"), ""
             return judge.of_address(address), ""
@@ -262,7 +386,7 @@ class Deciding:
             if not self._hears(cluster, name):
                 return self._unheard(cluster, name, (), judge)
             return _reserved("host" if name == cluster else "remote-node"), ""
-        pod = self._pods[end]
+        pod = self._known_pod(end)
         if not self._hears(cluster, pod.cluster):
             return self._unheard(cluster, pod.cluster, pod.addresses, judge)
         if pod.on_host:
@@ -273,7 +397,9 @@ class Deciding:
     def _pod_peer(self, pod: _Pod, cluster: str, judge: PolicyJudge) -> Identity:
         """Where networks select pods, its labels say which it is in: in Cilium those of its own cluster."""
         by = judge if self.view.strict or cluster == pod.cluster else self.judge(pod.cluster)
-        return judge.labelled(pod.identity, by.networks_of_pod(pod.addresses))
+        return self.registry.labelled(
+            pod.identity, by.networks_of_pod(pod.addresses), self.view.identity_bits
+        )
 
     @staticmethod
     def _unheard(
@@ -289,9 +415,8 @@ class Deciding:
         return End(end, identity.number, identity.labels, because)
 
 
-def decide(mesh: Mesh, source: str, destination: str, flow: Flow) -> Decision:
+def decide(mesh: Mesh, deciding: Deciding, source: str, destination: str, flow: Flow) -> Decision:
     """`Mesh.decide`, of a checked flow."""
-    deciding = mesh._deciding()
     kind, _, name = destination.partition(":")
     if kind != "service":
         return deciding.decide(source, destination, flow)
@@ -362,9 +487,13 @@ def _reserved(name: str) -> Identity:
     return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
 
 
-def _is_address(text: str) -> bool:
+def _is(text: str, address: Address) -> bool:
+    """Whether a text, which may be no address, is that one."""
     try:
-        ip_address(text)
+        return ip_address(text) == address
     except ValueError:
         return False
-    return True
+
+
+def _joined_anew(old: Viewpoint, view: Viewpoint, name: str) -> bool:
+    return old.members[name].cluster_id != view.members[name].cluster_id

@@ -64,6 +64,7 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
         else:
             steps[new] += 1
             store.identity_of.put(namespace, name, new)
+    change.renumbered |= {(member.name, labels) for labels, step in steps.items() if step}
     _count(change, member, steps)
     if any(labels in steps for labels in store.held) or any(steps.values()):
         dirty.policies = True
@@ -99,6 +100,7 @@ def _count(change: Change, member: Member, steps: Counter[LabelSet]) -> None:
     except RangeExhaustedError:
         numbers = _as_many_as_there_are(change, member, wanted)
     for text, labels in wanted.items():
+        change.renumbered.add((member.name, labels))
         identities[labels] = attrs.evolve(identities[labels], number=numbers.get(text, UNNUMBERED))
     without = len(wanted) - len(numbers)
     change.trouble(

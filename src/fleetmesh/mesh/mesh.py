@@ -24,7 +24,7 @@ from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
-from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
+from fleetmesh.mesh.deciding import LearntNames, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.holding import hold
@@ -32,6 +32,7 @@ from fleetmesh.mesh.identities import IDENTITY_BITS
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
+from fleetmesh.mesh.policy_keeper import PolicyKeeper
 from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.tables import TableKeeper
@@ -109,7 +110,7 @@ class Mesh:
         self._viewpoint = Viewpoint(self._core.snapshot(), self.topology, mode == "strict", bits)
         self._datapaths = Datapaths()
         self._dns = LearntNames()
-        self._decided_by: tuple[int, Deciding] | None = None
+        self._policies = PolicyKeeper()
 
     @classmethod
     def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
@@ -321,6 +322,7 @@ class Mesh:
             ),
         )
         hold(last, view, [name for name, dirty in change.dirty.items() if dirty.policies])
+        self._policies.note(view, change)
         self._viewpoint = view
         return Delta(delta.old, delta.new, changed)
 
@@ -465,15 +467,9 @@ class Mesh:
             ValueError: An end, the protocol, the port or the request is malformed.
             ImportError: An HTTP rule has to be matched, and the extra `l7` is not installed.
         """
-        return decide(self, source, destination, flow_of(protocol, port, http, dns_query))
-
-    def _deciding(self) -> Deciding:
-        """What decides at the newest state."""
-        last, view = self._decided_by, self._viewpoint
-        if last is None or last[0] != self._dns.version or last[1].view is not view:
-            last = (self._dns.version, Deciding(view, self._dns.parsed()))
-            self._decided_by = last
-        return last[1]
+        flow = flow_of(protocol, port, http, dns_query)
+        with self._policies.at(self.viewpoint, self._dns) as deciding:
+            return decide(self, deciding, source, destination, flow)
 
     def fork(self) -> Mesh:
         """
@@ -494,7 +490,7 @@ class Mesh:
             other._tables = TableKeeper()
             other._datapaths = Datapaths()
             other._viewpoint = self._viewpoint
-            other._dns, other._decided_by = self._dns.copy(), None
+            other._dns, other._policies = self._dns.copy(), PolicyKeeper()
             return other
 
     def compare(self, other: Mesh) -> Comparison:

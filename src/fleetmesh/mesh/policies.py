@@ -12,8 +12,9 @@ import attrs
 
 from fleetmesh.findings import Finding, finding
 from fleetmesh.policy import KINDS, Reading, Refused, Rule, read_policy
-from fleetmesh.policy.judge import Conflict, Identity, Options, PolicyJudge
+from fleetmesh.policy.judge import Conflict, Options, PolicyJudge
 from fleetmesh.policy.labels import LabelSet, ports_of
+from fleetmesh.policy.registry import Identity, IdentityRegistry
 from fleetmesh.resources.model import PolicyObject, Service
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def conflicting(view: Viewpoint, member: MemberView, read: ReadPolicies) -> dict
     asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
     if len(asking) < 2:
         return {}
-    judge = PolicyJudge(options_of(view, member), read.rules, (), {})
+    judge = PolicyJudge(IdentityRegistry(), options_of(view, member), read.rules, (), {})
     found = {}
     for labels in member._store.identities:
         conflict = judge.conflict(Identity(0, labels, ports_of(labels)))

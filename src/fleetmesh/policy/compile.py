@@ -9,7 +9,16 @@ from typing import TypeAlias
 
 import attrs
 
-from fleetmesh.policy.labels import ANY, RESERVED, LabelSet, NamedPort, Network, network_label
+from fleetmesh.policy.labels import (
+    ANY,
+    RESERVED,
+    SOURCES,
+    LabelKey,
+    LabelSet,
+    NamedPort,
+    Network,
+    network_label,
+)
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, TIERS, PortRange, PortRule, Rule
 from fleetmesh.policy.selectors import (
     WORLDS,
@@ -47,35 +56,22 @@ class Numbers:
 
 
 @attrs.define
-class Compiler:
-    """
-    What a cluster's policies and identities are compiled with.
+class Statements:
+    """Numbers what may be said of labels and ports, for all identities and selectors of a mesh alike."""
 
-    Attributes:
-        dual_stack: Whether the cluster has IPv6, which decides what the world is called.
-        cidr_match_modes: Of `nodes` and `pods`, whom networks select besides the world
-            (`policy-cidr-match-mode`).
-    """
-
-    dual_stack: bool = True
-    cidr_match_modes: Collection[str] = ()
     _terms: Numbers = attrs.field(factory=Numbers)
     _names: Numbers = attrs.field(factory=Numbers)
 
-    # Identities
+    def term(self, text: str) -> int:
+        return self._terms.of(text)
+
+    def name(self, text: str) -> int:
+        """Of a port or a listener; 0 for none."""
+        return self._names.of(text) if text else 0
 
     def terms(self, labels: LabelSet) -> list[int]:
         """Everything that a selector might ask of these labels."""
-        return [self._terms.of(text) for text in self._statements(labels)]
-
-    def _statements(self, labels: LabelSet) -> Iterator[str]:
-        for each in labels:
-            for source in (each.source, ANY):
-                yield f"{source}:{each.key}"
-                yield f"{source}:{each.key}={each.value}"
-        for network in labels.networks:
-            for length in range(network.prefixlen + 1):
-                yield _within(network.supernet(new_prefix=length))
+        return [self._terms.of(text) for text in _statements(labels)]
 
     def named_ports(self, ports: Mapping[str, NamedPort]) -> list[tuple[int, int, int]]:
         """(name, protocol, port) each."""
@@ -83,6 +79,31 @@ class Compiler:
             (self._names.of(name), PROTOCOL_NUMBERS[port.protocol], port.number)
             for name, port in ports.items()
         ]
+
+
+def _statements(labels: LabelSet) -> Iterator[str]:
+    for each in labels:
+        yield f"{each.source}:{each.key}"
+        yield f"{each.source}:{each.key}={each.value}"
+    for network in labels.networks:
+        for length in range(network.prefixlen + 1):
+            yield _within(network.supernet(new_prefix=length))
+
+
+@attrs.define
+class Compiler:
+    """
+    What a cluster's policies are compiled with.
+
+    Attributes:
+        dual_stack: Whether the cluster has IPv6, which decides what the world is called.
+        cidr_match_modes: Of `nodes` and `pods`, whom networks select besides the world
+            (`policy-cidr-match-mode`).
+    """
+
+    statements: Statements
+    dual_stack: bool = True
+    cidr_match_modes: Collection[str] = ()
 
     # Rules
 
@@ -114,13 +135,13 @@ class Compiler:
         return (
             [self._port(each) for each in rule.ports],
             PARSERS.index(rule.parser),
-            self._names.of(listener) if listener else 0,
+            self.statements.name(listener),
             priority,
             bool(rule.server_names) and not rule.terminates_tls,
         )
 
     def _port(self, port: PortRange) -> CorePort:
-        return port.protocol, port.first, port.last, self._names.of(port.name) if port.name else 0
+        return port.protocol, port.first, port.last, self.statements.name(port.name)
 
     # Selectors
 
@@ -138,9 +159,11 @@ class Compiler:
         if key.network is not None:
             wanted = [_within(key.network)]
         elif requirement.operator in {"Exists", "DoesNotExist"}:
-            wanted = [str(key)]
+            wanted = list(_of_any_source(key, ""))
         else:
-            wanted = [f"{key}={value}" for value in sorted(requirement.values)]
+            wanted = [
+                text for value in sorted(requirement.values) for text in _of_any_source(key, f"={value}")
+            ]
         return self._any_of(wanted, negated=requirement.operator in {"NotIn", "DoesNotExist"})
 
     def _cidr(self, selector: CidrSelector) -> Iterator[CoreRequirement]:
@@ -152,7 +175,7 @@ class Compiler:
                 wanted.append(_within(selector.network))
             yield self._any_of(wanted)
         for group in selector.groups:
-            wanted = [str(each) for each in group_keys(group)]
+            wanted = [text for each in group_keys(group) for text in _of_any_source(each, "")]
             yield self._any_of(wanted, negated=group.operator in {"NotIn", "DoesNotExist"})
         for hole in selector.excepted:
             yield self._any_of([self._inside(hole)], negated=True)
@@ -173,7 +196,13 @@ class Compiler:
             yield self._any_of(nodes, negated=True)
 
     def _any_of(self, statements: Iterable[str], *, negated: bool = False) -> CoreRequirement:
-        return negated, [self._terms.of(text) for text in statements]
+        return negated, [self.statements.term(text) for text in statements]
+
+
+def _of_any_source(key: LabelKey, rest: str) -> Iterator[str]:
+    """An identity has a key of one source only; of source `any` a selector means whichever that is."""
+    for source in SOURCES if key.source == ANY else (key.source,):
+        yield f"{source}:{key.key}{rest}"
 
 
 def _within(network: object) -> str:

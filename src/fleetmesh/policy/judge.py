@@ -23,6 +23,7 @@ from fleetmesh.policy.labels import (
     world_label,
 )
 from fleetmesh.policy.matching import Request, dns_matches, http_matches
+from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
     EVERYTHING,
@@ -38,39 +39,11 @@ from fleetmesh.policy.rule import (
 )
 from fleetmesh.policy.selectors import WILDCARD, CidrSelector, FqdnSelector, LabelSelector, Selector
 
-RESERVED: Mapping[str, int] = {
-    "host": 1,
-    "world": 2,
-    "unmanaged": 3,
-    "health": 4,
-    "init": 5,
-    "remote-node": 6,
-    "kube-apiserver": 7,
-    "ingress": 8,
-    "world-ipv4": 9,
-    "world-ipv6": 10,
-    "aggregate-cluster": 11,
-    "aggregate-cluster-mesh": 12,
-    "aggregate-world": 13,
-    "aggregate-remote-node": 14,
-}
-"""pkg/identity numericidentity.go."""
-
-FIRST_LOCAL = 1 << 24
 _PARSER_BYTES = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns"}
 _AUTHENTICATION = ("disabled", "spire", "test-always-fail")
 _ENFORCEMENTS = ("default", "always", "never")
 _DENY, _ALLOW = 255, 1
 _PORT_BITS = 24
-
-
-@attrs.frozen
-class Identity:
-    """What policies tell apart: a number, labels, and the named ports of those who have them."""
-
-    number: int
-    labels: LabelSet
-    named_ports: Mapping[str, NamedPort] = attrs.field(factory=dict, eq=False)
 
 
 @attrs.frozen
@@ -142,14 +115,16 @@ class _Match:
 @attrs.define(eq=False)
 class PolicyJudge:
     """
-    Decides for the endpoints of one cluster. Identities have to be known before the first question.
+    Decides for the endpoints of one cluster.
 
     Attributes:
+        registry: The identities of the mesh.
         rules: All of the cluster, in the order in which Cilium takes them.
         groups: The networks of CiliumCIDRGroups, with the labels that they give.
         dns: The names that were resolved, with their addresses.
     """
 
+    registry: IdentityRegistry
     options: Options
     rules: Sequence[Rule]
     groups: Sequence[tuple[Network, tuple[Label, ...]]]
@@ -157,14 +132,13 @@ class PolicyJudge:
     _compiler: Compiler = attrs.field(init=False)
     _repository: _core.PolicyRepository = attrs.field(init=False)
     _networks: frozenset[Network] = attrs.field(init=False)
-    _local: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
-    _numbers: set[int] = attrs.field(factory=set, init=False)
     _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         options = self.options
-        self._compiler = Compiler(options.dual_stack, options.cidr_match_modes)
+        self._compiler = Compiler(self.registry.statements, options.dual_stack, options.cidr_match_modes)
         self._repository = _core.PolicyRepository(
+            self.registry.core,
             enforcement=_ENFORCEMENTS.index(options.enforcement),
             allow_host=options.allow_host,
             host_firewall=options.host_firewall,
@@ -176,17 +150,11 @@ class PolicyJudge:
         self._networks = frozenset(
             network for each in peers if isinstance(each, CidrSelector) for network in each.networks
         )
-        for name, number in RESERVED.items():
-            self.know(Identity(number, LabelSet.of([reserved(name)])))
         self._repository.set_rules(*self._compiler.rules(self.rules))
 
-    def know(self, identity: Identity) -> None:
-        """An identity that peers may have."""
-        terms = self._compiler.terms(identity.labels)
-        self._numbers.add(identity.number)
-        self._repository.set_identity(
-            identity.number, terms, self._compiler.named_ports(identity.named_ports)
-        )
+    def hear(self, clusters: Iterable[int]) -> None:
+        """The ids of the other clusters whose identities it knows."""
+        self._repository.hear(list(clusters))
 
     def of_address(self, address: IPv4Address | IPv6Address) -> Identity:
         """
@@ -215,10 +183,7 @@ class PolicyJudge:
         found = LabelSet.of(labels)
         if len(found.labels) == 1:
             return Identity(RESERVED[found.labels[0].key], found)
-        if found not in self._local:
-            self._local[found] = Identity(FIRST_LOCAL + len(self._local), found)
-            self.know(self._local[found])
-        return self._local[found]
+        return self.registry.of_address(found)
 
     def networks_of_pod(self, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Label]:
         """
@@ -243,19 +208,6 @@ class PolicyJudge:
             inside = (each for each in selecting if address in each)
             found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
         return found
-
-    def labelled(self, identity: Identity, labels: Sequence[Label]) -> Identity:
-        """An identity of the mesh with more labels, which has a number of its own in the same cluster."""
-        if not labels:
-            return identity
-        found = LabelSet.of([*identity.labels, *labels])
-        if found not in self._local:
-            number = identity.number | ((1 << self.options.cluster_shift) - 1)
-            while number in self._numbers:
-                number -= 1
-            self._local[found] = Identity(number, found, identity.named_ports)
-            self.know(self._local[found])
-        return self._local[found]
 
     def world(self, version: int) -> Identity:
         """All addresses of which nothing is known; without IPv6 there is one world."""
@@ -284,9 +236,7 @@ class PolicyJudge:
             return Side(direction, "deny", True, False, rules=ends, advice=advice)
         policy = self._policy(subject, on_host=on_host)
         ingress = direction == "ingress"
-        found, precedence, auth, explicit, _ = policy.lookup(
-            ingress, peer.number, flow.protocol, flow.port
-        )
+        found, precedence, auth, explicit, _ = policy.lookup(ingress, peer.number, flow.protocol, flow.port)
         enforced = policy.enforced(ingress)
         byte = precedence & 255
         matches = list(self._matches(subject, peer, flow, direction, on_host=on_host)) if enforced else []
@@ -320,8 +270,8 @@ class PolicyJudge:
         key = (subject.labels, on_host)
         if key not in self._policies:
             self._policies[key] = self._repository.resolve(
-                self._compiler.terms(subject.labels),
-                self._compiler.named_ports(subject.named_ports),
+                self.registry.statements.terms(subject.labels),
+                self.registry.statements.named_ports(subject.named_ports),
                 on_host,
                 subject.labels.has("reserved", "init"),
             )

@@ -25,6 +25,9 @@ ANY, K8S, RESERVED, CIDR, CIDR_GROUP, FQDN, GENERATED = (
     "generated",
 )
 
+SOURCES = (K8S, RESERVED, CIDR, CIDR_GROUP, FQDN, GENERATED)
+"""Of the labels that identities have."""
+
 NAMESPACE = "io.kubernetes.pod.namespace"
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
 CLUSTER = "io.cilium.k8s.policy.cluster"

@@ -1,0 +1,48 @@
+// The identities of a mesh, one set for the policies of all its clusters.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "fleetmesh/identity_index.hpp"
+#include "fleetmesh/number_map.hpp"
+
+namespace fleetmesh::policy {
+
+using IdentityNumber = std::uint32_t;
+
+class RuleSet;
+
+// Belongs to one thread, with the repositories that use it.
+class Identities {
+ public:
+  Identities() = default;
+  Identities(const Identities&) = delete;
+  Identities& operator=(const Identities&) = delete;
+
+  // A new identity, or another in the place of that number's. All that was resolved takes it in.
+  void set(IdentityNumber number, Identity identity);
+  void remove(IdentityNumber number);
+
+  IdentityIndex& index() { return index_; }
+  // kNoSlot where the number is not known.
+  Slot slot_of(IdentityNumber number) const { return slots_.find(number); }
+  IdentityNumber number_of(Slot slot) const { return numbers_[slot]; }
+
+  // Who is told of identities that these selectors select; `always`: of all.
+  void follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
+  void unfollow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
+
+ private:
+  template <class Visit>
+  void each_follower(const std::vector<SelectorId>& matching, Visit visit);
+
+  IdentityIndex index_;
+  NumberMap slots_;
+  std::vector<IdentityNumber> numbers_;  // by slot
+  std::unordered_map<SelectorId, std::vector<RuleSet*>> followers_;
+  std::vector<RuleSet*> always_;
+};
+
+}  // namespace fleetmesh::policy
