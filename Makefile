@@ -19,7 +19,7 @@ EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
-        bench-gate bench-peers plots stubs format constraints clean
+        bench-gate bench-peers bench-policy plots stubs format constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -107,6 +107,11 @@ bench-peers: develop  ## Maglev tables beside Cilium's and others' (needs Go)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
 	cmake --build --preset release --target maglev_bench
 	$(BIN)/python benchmarks/peers/compare.py
+
+bench-policy: develop  ## policies beside Cilium's own packages, some minutes (needs Go)
+	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
+	cmake --build --preset release --target policy_bench
+	$(BIN)/python benchmarks/peers/policy.py --big
 
 plots: develop $(STAMPS)/plots  ## draw docs/images anew, the peers' ratios measured in this run (needs Go)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)

@@ -201,7 +201,7 @@ SlotSet IdentityIndex::evaluate_bits(const Selector& selector) const {
 }
 
 std::size_t IdentityIndex::memory() const {
-  std::size_t sum = rows_.capacity() * sizeof(rows_[0]) + having_.capacity() * sizeof(SlotSet);
+  std::size_t sum = rows_.capacity() * sizeof(std::vector<Term>) + having_.capacity() * sizeof(SlotSet);
   for (const auto& row : rows_) sum += row.capacity() * sizeof(Term);
   for (const SlotSet& set : having_) sum += set.memory();
   for (const Kept& kept : selectors_) sum += sizeof kept + kept.selected.memory();

@@ -27,37 +27,35 @@ IdentityNumber aggregate_of(IdentityNumber identity, const Options& options) {
 }
 
 bool EndpointPolicy::enforced(Direction direction) const {
-  const auto& side = sides_[static_cast<std::size_t>(direction)];
-  return side && side->enforced();
+  const auto& found = side(direction);
+  return found && found->enforced();
 }
 
 bool EndpointPolicy::isolated(Direction direction) const {
-  const auto& side = sides_[static_cast<std::size_t>(direction)];
-  return side && side->isolated();
+  const auto& found = side(direction);
+  return found && found->isolated();
 }
 
 const std::optional<Conflict>& EndpointPolicy::conflict() const {
   static const std::optional<Conflict> kNone;
-  for (const auto& side : sides_)
-    if (side && side->conflict()) return side->conflict();
+  for (const auto* each : {&egress_, &ingress_})
+    if (*each && (*each)->conflict()) return (*each)->conflict();
   return kNone;
 }
 
 Answer EndpointPolicy::lookup(Direction direction, IdentityNumber peer, std::uint8_t protocol,
                               std::uint16_t port) const {
-  const auto& side = sides_[static_cast<std::size_t>(direction)];
-  return side ? side->lookup(peer, protocol, port) : Answer{{1, 0, false, kByDefault}, true};
+  const auto& found = side(direction);
+  return found ? found->lookup(peer, protocol, port) : Answer{{1, 0, false, kByDefault}, true};
 }
 
 void EndpointPolicy::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
-  for (const auto& side : sides_)
-    if (side) side->each_entry(visit);
+  for (const auto* each : {&egress_, &ingress_})
+    if (*each) (*each)->each_entry(visit);
 }
 
 std::size_t EndpointPolicy::size() const {
-  std::size_t count = 0;
-  for (const auto& side : sides_) count += side ? side->size() : 0;
-  return count;
+  return (egress_ ? egress_->size() : 0) + (ingress_ ? ingress_->size() : 0);
 }
 
 Repository::Repository(std::shared_ptr<Identities> identities, const Options& options)

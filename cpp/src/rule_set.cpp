@@ -204,8 +204,9 @@ void RuleSet::build() {
     fallbacks_[at] = static_cast<ClassId>(classes_.size());
     classes_.push_back(made(who, matching, {}));
   };
-  for (std::uint8_t place = 0; place < std::size(kAggregates); ++place) {
-    fall_back(place, {false, true, place}, aggregate_matching_[place]);
+  for (const auto& matching : aggregate_matching_) {
+    const auto place = static_cast<std::uint8_t>(&matching - aggregate_matching_.data());
+    fall_back(place, {false, true, place}, matching);
     fall_back(std::size(kAggregates) + place, {false, false, place}, {});
   }
   fall_back(kHostFallback, {true, false, 0}, {});
@@ -257,7 +258,7 @@ void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId
       whole ^= marks_[at->second];
     }
   const auto& ports = identities_->index().named_ports(slot);
-  if (here.empty() && !(asks_peer_ports_ && !ports.empty())) {
+  if (here.empty() && (!asks_peer_ports_ || ports.empty())) {
     class_of_slot_[slot] = kNoClass;
     return;
   }
@@ -315,9 +316,11 @@ Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports
 std::vector<std::uint32_t> RuleSet::about(const Who& who, const std::vector<Local>& matching) const {
   std::vector<std::uint32_t> found;
   for (const Local local : matching) found.insert(found.end(), users_[local].begin(), users_[local].end());
-  for (auto place = static_cast<std::uint32_t>(spoken_.size());
-       place-- && spoken_[place].number == kByDefault;)
-    if (spoken_[place].whom == kHost ? who.is_host : who.is_aggregate) found.push_back(place);
+  for (auto place = static_cast<std::uint32_t>(spoken_.size()); place > 0; --place) {
+    const Spoken& by = spoken_[place - 1];
+    if (by.number != kByDefault) break;
+    if (by.whom == kHost ? who.is_host : who.is_aggregate) found.push_back(place - 1);
+  }
   std::ranges::sort(found);
   const auto twice = std::ranges::unique(found);
   found.erase(twice.begin(), twice.end());

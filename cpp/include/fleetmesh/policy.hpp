@@ -123,7 +123,7 @@ struct Answer {
 class EndpointPolicy {
  public:
   EndpointPolicy(std::shared_ptr<const RuleSet> egress, std::shared_ptr<const RuleSet> ingress)
-      : sides_{std::move(egress), std::move(ingress)} {}
+      : egress_(std::move(egress)), ingress_(std::move(ingress)) {}
 
   bool enforced(Direction direction) const;
   // Whether some rule makes it refuse what none allows.
@@ -138,7 +138,12 @@ class EndpointPolicy {
   std::size_t size() const;
 
  private:
-  std::shared_ptr<const RuleSet> sides_[2];
+  const std::shared_ptr<const RuleSet>& side(Direction direction) const {
+    return direction == Direction::egress ? egress_ : ingress_;
+  }
+
+  std::shared_ptr<const RuleSet> egress_;
+  std::shared_ptr<const RuleSet> ingress_;
 };
 
 // The policies of one cluster, over the identities of a mesh.

@@ -66,7 +66,7 @@ class SlotSet {
     if (is_dense()) return add_bit(slot);
     Slot* const at = std::lower_bound(few(), few() + size_, slot);
     if (at != few() + size_ && *at == slot) return;
-    const std::size_t place = static_cast<std::size_t>(at - few());
+    const auto place = static_cast<std::size_t>(at - few());
     if (size_ == room()) grow();
     std::memmove(few() + place + 1, few() + place, (size_ - place) * sizeof(Slot));
     few()[place] = slot;
@@ -117,8 +117,7 @@ class SlotSet {
   std::uint32_t room() const { return room_ ? room_ : kInside; }
   const Slot* few() const { return room_ ? list_ : inside_; }
   Slot* few() { return room_ ? list_ : inside_; }
-  const std::uint64_t* words() const { return words_; }
-  std::uint64_t* words() { return words_; }
+  std::uint64_t* words() const { return words_; }
 
   void grow() {
     const std::uint32_t more = size_ < 8 ? 8 : size_ + size_ / 2;
