@@ -374,6 +374,28 @@ def test_networks_are_pods_by_the_specification_and_the_setting(
     assert ("policy-address-of-pod" in codes) == (not strict and not modes)
 
 
+@pytest.mark.parametrize(("enable_ipv6", "verdict"), [(True, "deny"), (False, "allow")])
+def test_a_whole_family_is_told_by_its_world_only(*, enable_ipv6: bool, verdict: str) -> None:
+    mesh = fm.Mesh("shop")
+    settings = fm.ClusterSettings(enable_ipv6=enable_ipv6)
+    east = mesh.join(EAST, cluster_id=1, pod_cidrs=["10.1.0.0/16"], settings=settings)
+    deny = {"ingress": [{"fromEntities": ["all"]}], "ingressDeny": [{"fromCIDR": ["::/0"]}]}
+    apply(east, pod(1, "db", "0.11"), policy(**deny))
+
+    assert mesh.decide("ip:2001:db9::1", "east/shop/db", port=80).verdict == verdict
+    assert mesh.decide("ip:192.0.2.1", "east/shop/db", port=80).verdict == "allow"
+
+
+def test_a_whole_family_is_pods_too_in_mode_strict() -> None:
+    mesh = fm.Mesh("shop", mode="strict")
+    east = mesh.join(EAST, cluster_id=1, pod_cidrs=["10.1.0.0/16"])
+    everywhere = network_policy()
+    everywhere["spec"]["ingress"] = [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}]
+    apply(east, pod(1, "cart", "0.10"), pod(1, "db", "0.11"), everywhere)
+
+    assert mesh.decide("east/shop/cart", "east/shop/db", port=80).verdict == "allow"
+
+
 def test_networks_of_a_cilium_policy_are_no_pods_in_mode_strict_either() -> None:
     mesh = fm.Mesh("shop", mode="strict")
     east = mesh.join(EAST, cluster_id=1, pod_cidrs=["10.1.0.0/16"])

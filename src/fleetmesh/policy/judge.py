@@ -191,15 +191,15 @@ class PolicyJudge:
         networks, else the whole family (pkg/endpoint computeCIDRLabelsRLocked). Nothing where none do.
         """
         everywhere = "pods" in self.options.cidr_match_modes
-        selecting = [
-            network
+        asking = [
+            peer
             for rule in self.rules
             for peer in rule.peers or ()
             if isinstance(peer, CidrSelector) and (everywhere or peer.of_pods)
-            for network in peer.networks
         ]
-        if not everywhere and not selecting:
+        if not everywhere and not asking:
             return []
+        selecting = [network for peer in asking for network in peer.networks]
         found: list[Label] = []
         for address in addresses:
             if everywhere:

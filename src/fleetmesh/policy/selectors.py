@@ -149,8 +149,12 @@ class CidrSelector:
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """Those that need an identity, so that this selector can tell them."""
-        return (*(() if self.network is None else (self.network,)), *self.excepted)
+        """
+        Those that need an identity, so that this selector can tell them: a whole family is told by its world
+        (pkg/policy/types GetCIDRPrefixes).
+        """
+        named = (*(() if self.network is None else (self.network,)), *self.excepted)
+        return tuple(each for each in named if each.prefixlen)
 
     def matches(self, labels: LabelSet, *, dual_stack: bool, match_modes: Collection[str] = ()) -> bool:
         """
