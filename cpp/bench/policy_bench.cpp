@@ -90,7 +90,7 @@ class Workload {
     std::vector<Rule> rules;
     const std::uint32_t subjects = count + 1;
     for (std::uint32_t r = 0; r < count; ++r) selectors.push_back(selector(r));
-    selectors.push_back({});
+    selectors.emplace_back();
     for (std::uint32_t r = 0; r < 100; ++r)
       selectors.push_back({{false, {terms_.of("k8s:app=app-" + std::to_string(r))}}});
     for (std::uint32_t r = 0; r < count; ++r) {
@@ -173,6 +173,7 @@ void resolve(std::uint32_t identities, std::uint32_t count, bool wide, int runs)
     Workload workload;
     const auto known = std::make_shared<Identities>();
     Repository repository(known, {.cluster = 1});
+    repository.hear({2});
     for (std::uint32_t i = 0; i < identities; ++i) known->set(kFirst + i, workload.identity(i));
     auto [selectors, rules] = workload.rules(count, wide);
     auto start = Clock::now();
@@ -269,7 +270,7 @@ void memory(std::uint32_t identities) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  const int runs = count > 1 ? std::atoi(arguments[1]) : 3;
+  const int runs = count > 1 ? static_cast<int>(std::strtol(arguments[1], nullptr, 10)) : 3;
   const bool big = count < 3 || std::string(arguments[2]) != "small";
   for (const std::uint32_t identities : {10'000U, 100'000U}) {
     if (identities > 10'000 && !big) continue;

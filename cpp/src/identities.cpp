@@ -22,7 +22,7 @@ void Identities::remove(IdentityNumber number) {
   const auto matching = index_.matching(index_.terms(slot));
   slots_.remove(number);
   index_.remove(slot);
-  each_follower(matching, [&](RuleSet& set) { set.remove(number, slot); });
+  each_follower(matching, [&](RuleSet& set) { set.remove(number); });
 }
 
 void Identities::follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always) {

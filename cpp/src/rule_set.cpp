@@ -1,7 +1,6 @@
 #include "rule_set.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -13,7 +12,7 @@ namespace {
 constexpr IdentityNumber kHost = 1;
 constexpr std::uint8_t kDeny = 255;
 constexpr std::uint8_t kAllow = 1;
-constexpr std::uint32_t kNoClass = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint32_t kNoClass = kNoSlot;  // as a map of numbers has it
 constexpr std::uint32_t kMostOrdinals = 0xffffff;
 constexpr std::size_t kHostFallback = 10;
 // On a place: only of the ports that peers name, since the rule's peer is everybody.
@@ -127,6 +126,16 @@ void RuleSet::add_defaults() {
   if (passes_) add(Verdict::deny, kAny);
 }
 
+void RuleSet::note_protocols(const Spoken& by) {
+  if (by.whom == kHost) return;  // it alone is asked whatever the protocol
+  if (by.rule->ports.empty()) protocols_.set();
+  for (const PortRule& of : by.rule->ports)
+    for (const Ports& ports : of.ports) {
+      if (!ports.protocol) protocols_.set();
+      protocols_.set(ports.protocol);
+    }
+}
+
 // Gives each level of each tier its place in the order of decisions; behind a level that passes there is room
 // for all that it may pass to.
 void RuleSet::order() {
@@ -156,6 +165,7 @@ void RuleSet::order() {
   }
   for (std::uint32_t place = 0; place < spoken_.size(); ++place) {
     const Rule& rule = *spoken_[place].rule;
+    note_protocols(spoken_[place]);
     if (spoken_[place].number == kByDefault || !rule.says()) continue;
     bool everybody = rule.peers.empty();
     for (const std::uint32_t peer : rule.peers) {
@@ -184,72 +194,70 @@ void RuleSet::order() {
 
 void RuleSet::build() {
   classes_.clear();
+  starts_.clear();
+  answers_.clear();
+  entries_.clear();
   known_.clear();
-  IdentityIndex& index = identities_->index();
-  class_of_slot_.assign(index.slots(), kNoClass);
+  class_of_.clear();
+  aggregates_.assign(std::size(kAggregates), {});
+  fallbacks_.fill(kNoClass);
   if (spoken_.empty()) return;
-  aggregate_entries_.clear();
-  aggregate_matching_.clear();
-  for (const IdentityNumber number : kAggregates) {
-    std::vector<Local> matching;
-    const Slot slot = identities_->slot_of(number);
-    if (slot != kNoSlot)
-      for (const SelectorId id : index.matching(index.terms(slot)))
-        if (const auto at = local_.find(id); at != local_.end()) matching.push_back(at->second);
-    const auto place = static_cast<std::uint8_t>(aggregate_entries_.size());
-    aggregate_entries_.push_back(placed({false, true, place}, matching, {}));
-    aggregate_matching_.push_back(std::move(matching));
+  IdentityIndex& index = identities_->index();
+  for (std::size_t place = 0; place < std::size(kAggregates); ++place) {
+    const Slot slot = identities_->slot_of(kAggregates[place]);
+    if (slot == kNoSlot) continue;
+    for (const SelectorId id : index.matching(index.terms(slot)))
+      if (const auto at = local_.find(id); at != local_.end())
+        aggregates_[place].matching.push_back(at->second);
   }
-  const auto fall_back = [&](std::size_t at, const Who& who, const std::vector<Local>& matching) {
-    fallbacks_[at] = static_cast<ClassId>(classes_.size());
-    classes_.push_back(made(who, matching, {}));
-  };
-  for (const auto& matching : aggregate_matching_) {
-    const auto place = static_cast<std::uint8_t>(&matching - aggregate_matching_.data());
-    fall_back(place, {false, true, place}, matching);
-    fall_back(std::size(kAggregates) + place, {false, false, place}, {});
-  }
-  fall_back(kHostFallback, {true, false, 0}, {});
 
-  std::vector<Signature> signatures(index.slots());
+  // Whoever a peer selects, with what selects them: a scratch place for each slot, given back clean.
+  auto& scratch = identities_->scratch();
+  scratch.resize(index.slots());
+  std::vector<Slot> selected;
   for (Local local = 0; local < peers_.size(); ++local)
-    index.selected(peers_[local]).each([&](Slot slot) { signatures[slot] ^= marks_[local]; });
+    index.selected(peers_[local]).each([&](Slot slot) {
+      auto& here = scratch[slot];
+      if (!here.touched) selected.push_back(slot);
+      here.touched = true;
+      here.signature ^= marks_[local];
+    });
+  if (asks_peer_ports_)
+    index.each_with_named_ports([&](Slot slot) {
+      if (!scratch[slot].touched) selected.push_back(slot);
+      scratch[slot].touched = true;
+    });
   struct Fresh {
-    Who who;
     Slot slot;
-    ClassId id;
     std::vector<Local> matching;
   };
   std::vector<Fresh> fresh;
-  std::vector<std::uint32_t> fresh_of(index.slots(), kNoClass);
-  index.live().each([&](Slot slot) {
-    if (!repository_.knows(identities_->number_of(slot))) return;
-    const Who about = who(identities_->number_of(slot));
-    const bool has_ports = asks_peer_ports_ && !index.named_ports(slot).empty();
-    if (about.is_aggregate || (signatures[slot] == Signature{} && !has_ports)) return;
-    Signature whole = signatures[slot];
+  for (const Slot slot : selected) {
+    const IdentityNumber number = identities_->number_of(slot);
+    const Who about = who(number);
+    if (!repository_.knows(number) || about.is_aggregate) continue;
+    Signature whole = scratch[slot].signature;
     whole ^= signature(about, index.named_ports(slot));
-    const auto next = static_cast<ClassId>(classes_.size() + fresh.size());
-    const auto [at, is_new] = known_.try_emplace(whole, next);
-    class_of_slot_[slot] = at->second;
-    if (!is_new) return;
-    fresh_of[slot] = static_cast<std::uint32_t>(fresh.size());
-    fresh.push_back({about, slot, next, {}});
-  });
+    const auto [at, is_new] = known_.try_emplace(whole, static_cast<ClassId>(fresh.size()));
+    class_of_.set(number, at->second);
+    if (!is_new) continue;
+    scratch[slot].fresh = static_cast<std::uint32_t>(fresh.size());
+    fresh.push_back({slot, {}});
+  }
   for (Local local = 0; local < peers_.size(); ++local)
     index.selected(peers_[local]).each([&](Slot slot) {
-      if (fresh_of[slot] != kNoClass) fresh[fresh_of[slot]].matching.push_back(local);
+      if (scratch[slot].fresh != kNoClass) fresh[scratch[slot].fresh].matching.push_back(local);
     });
-  classes_.reserve(classes_.size() + fresh.size());
+  for (const Slot slot : selected) scratch[slot] = {};
+  classes_.reserve(fresh.size());
   for (const Fresh& each : fresh)
-    classes_.push_back(made(each.who, each.matching, index.named_ports(each.slot)));
+    make(who(identities_->number_of(each.slot)), each.matching, index.named_ports(each.slot));
 }
 
 void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching) {
   if (spoken_.empty() || !repository_.knows(number)) return;
   const Who about = who(number);
   if (about.is_aggregate) return build();
-  if (slot >= class_of_slot_.size()) class_of_slot_.resize(slot + 1U + slot / 4, kNoClass);
   std::vector<Local> here;
   Signature whole;
   for (const SelectorId id : matching)
@@ -258,17 +266,14 @@ void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId
       whole ^= marks_[at->second];
     }
   const auto& ports = identities_->index().named_ports(slot);
-  if (here.empty() && (!asks_peer_ports_ || ports.empty())) {
-    class_of_slot_[slot] = kNoClass;
-    return;
-  }
+  if (here.empty() && (!asks_peer_ports_ || ports.empty())) return;
   whole ^= signature(about, ports);
-  class_of_slot_[slot] = class_of(whole, about, here, ports);
+  class_of_.set(number, class_of(whole, about, here, ports));
 }
 
-void RuleSet::remove(IdentityNumber number, Slot slot) {
+void RuleSet::remove(IdentityNumber number) {
   if (spoken_.empty()) return;
-  if (slot < class_of_slot_.size()) class_of_slot_[slot] = kNoClass;
+  class_of_.remove(number);
   if (who(number).is_aggregate) build();
 }
 
@@ -276,12 +281,12 @@ RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
                                    const std::vector<Local>& matching, const std::vector<NamedPort>& ports) {
   // Classes that nobody is of any more are left out when there are many.
   constexpr std::size_t kSpare = 4096;
-  if (classes_.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) {
-    build();
-  }
-  const auto [at, fresh] = known_.try_emplace(signature, static_cast<ClassId>(classes_.size()));
-  if (fresh) classes_.push_back(made(who, matching, ports));
-  return at->second;
+  if (classes_.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) build();
+  const auto at = known_.find(signature);
+  if (at != known_.end()) return at->second;
+  const ClassId made = make(who, matching, ports);
+  known_.emplace(signature, made);
+  return made;
 }
 
 RuleSet::Who RuleSet::who(IdentityNumber number) const {
@@ -293,10 +298,22 @@ RuleSet::Who RuleSet::who(IdentityNumber number) const {
   return {number == kHost, number == aggregate, place(aggregate)};
 }
 
+// Of whom no peer is; made when it is first asked for.
 RuleSet::ClassId RuleSet::fallback(IdentityNumber number) const {
-  if (number == kHost) return fallbacks_[kHostFallback];
   const Who about = who(number);
-  return fallbacks_[about.is_aggregate ? about.aggregate : std::size(kAggregates) + about.aggregate];
+  const std::size_t place = about.is_host        ? kHostFallback
+                            : about.is_aggregate ? about.aggregate
+                                                 : std::size(kAggregates) + about.aggregate;
+  if (fallbacks_[place] == kNoClass)
+    fallbacks_[place] =
+        make(about, about.is_aggregate ? aggregates_[about.aggregate].matching : std::vector<Local>{}, {});
+  return fallbacks_[place];
+}
+
+const std::vector<RuleSet::Placed>& RuleSet::of_aggregate(std::uint8_t place) const {
+  Aggregate& aggregate = aggregates_[place];
+  if (!aggregate.entries) aggregate.entries = placed({false, true, place}, aggregate.matching, {});
+  return *aggregate.entries;
 }
 
 Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports) const {
@@ -431,7 +448,7 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<L
     static const std::vector<std::uint32_t> kNobody;
     std::vector<std::uint32_t> besides;
     if (!who.is_aggregate)
-      besides = with_all(about({false, true, who.aggregate}, aggregate_matching_[who.aggregate]));
+      besides = with_all(about({false, true, who.aggregate}, aggregates_[who.aggregate].matching));
     drafts = from_tier(0, own, who.is_aggregate ? kNobody : besides, ports);
     std::erase_if(drafts, [](const Draft& draft) { return draft.of_aggregate; });
   } else {
@@ -464,34 +481,36 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<L
   return settled(all);
 }
 
-RuleSet::Class RuleSet::made(const Who& who, const std::vector<Local>& matching,
-                             const std::vector<NamedPort>& ports) const {
-  Class found;
-  found.entries = placed(who, matching, ports);
+RuleSet::ClassId RuleSet::make(const Who& who, const std::vector<Local>& matching,
+                               const std::vector<NamedPort>& ports) const {
+  const std::vector<Placed> entries = placed(who, matching, ports);
   static const std::vector<Placed> kNone;
-  const auto& aggregate = who.is_aggregate ? kNone : aggregate_entries_[who.aggregate];
-  const auto own_spans = spans(found.entries);
+  const auto& aggregate = who.is_aggregate ? kNone : of_aggregate(who.aggregate);
+  const auto own_spans = spans(entries);
   const auto all_spans = spans(aggregate);
+  Class made{static_cast<std::uint32_t>(starts_.size()), 0, static_cast<std::uint32_t>(entries_.size()),
+             static_cast<std::uint32_t>(entries.size())};
+  entries_.insert(entries_.end(), entries.begin(), entries.end());
   std::size_t own = 0;
   std::size_t all = 0;
-  for (std::uint32_t at = 0;;) {
-    const Placed* const mine =
-        own_spans[own].which == kNoEntry ? nullptr : &found.entries[own_spans[own].which];
-    const Placed* const theirs =
-        all_spans[all].which == kNoEntry ? nullptr : &aggregate[all_spans[all].which];
-    const Answer answer = chosen(mine, theirs);
-    if (found.answers.empty() || !(found.answers.back() == answer)) {
-      found.starts.push_back(at);
-      found.answers.push_back(answer);
+  for (std::uint32_t at = 0; at != kEndOfPorts;) {
+    const std::uint32_t mine = own_spans[own].which;
+    const std::uint32_t theirs = all_spans[all].which;
+    const Answer answer = chosen(mine == kNoEntry ? nullptr : &entries[mine],
+                                 theirs == kNoEntry ? nullptr : &aggregate[theirs]);
+    if (!made.count || !(answers_.back() == answer)) {
+      starts_.push_back(at);
+      answers_.push_back(answer);
+      ++made.count;
     }
     const std::uint32_t own_next = own + 1 < own_spans.size() ? own_spans[own + 1].start : kEndOfPorts;
     const std::uint32_t all_next = all + 1 < all_spans.size() ? all_spans[all + 1].start : kEndOfPorts;
     at = std::min(own_next, all_next);
-    if (at == kEndOfPorts) break;
     own += own_next == at;
     all += all_next == at;
   }
-  return found;
+  classes_.push_back(made);
+  return static_cast<ClassId>(classes_.size() - 1);
 }
 
 Answer RuleSet::chosen(const Placed* own, const Placed* all) {
@@ -544,35 +563,31 @@ std::vector<RuleSet::Placed> RuleSet::settled(const std::vector<Placed>& all) {
 Answer RuleSet::lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const {
   if (!enforced_) return {{kAllow, 0, false, kByDefault}, true};
   if (spoken_.empty()) return {};
-  const Slot slot = identities_->slot_of(peer);
-  ClassId id = slot < class_of_slot_.size() ? class_of_slot_[slot] : kNoClass;
+  if (!protocols_[protocol] && peer != kHost) return {};
+  ClassId id = class_of_.find(peer);
   if (id == kNoClass) id = fallback(peer);
   const Class& found = classes_[id];
   const std::uint32_t wanted = std::uint32_t{protocol} << 16U | port;
-  const std::uint32_t* start = found.starts.data();
-  std::size_t count = found.starts.size();
+  const std::uint32_t* start = starts_.data() + found.first;
+  std::size_t count = found.count;
   while (count > 1) {  // without branches that can't be foreseen
     const std::size_t half = count / 2;
     start += start[half] <= wanted ? half : 0;
     count -= half;
   }
-  return found.answers[static_cast<std::size_t>(start - found.starts.data())];
+  return answers_[static_cast<std::size_t>(start - starts_.data())];
 }
 
 void RuleSet::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
   if (spoken_.empty()) return;
   const auto each = [&](IdentityNumber number, ClassId id) {
-    for (const Placed& placed : classes_[id].entries)
+    const Class& of = classes_[id];
+    for (const Placed& placed : std::span(entries_).subspan(of.first_entry, of.entries))
       visit({number, placed.port, direction_, placed.protocol, placed.length}, placed.entry);
   };
-  for (std::size_t place = 0; place < std::size(kAggregates); ++place)
-    each(kAggregates[place], fallbacks_[place]);
-  const Slot host = identities_->slot_of(kHost);
-  if (host == kNoSlot || class_of_slot_[host] == kNoClass) each(kHost, fallbacks_[kHostFallback]);
-  identities_->index().live().each([&](Slot slot) {
-    if (slot < class_of_slot_.size() && class_of_slot_[slot] != kNoClass)
-      each(identities_->number_of(slot), class_of_slot_[slot]);
-  });
+  for (const IdentityNumber number : kAggregates) each(number, fallback(number));
+  if (class_of_.find(kHost) == kNoClass) each(kHost, fallback(kHost));
+  class_of_.each(each);
 }
 
 std::size_t RuleSet::size() const {

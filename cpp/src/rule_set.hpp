@@ -5,6 +5,8 @@
 // Cilium's map would say for them, and in the place of its two probes one answer.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -40,7 +42,7 @@ class RuleSet {
 
   // An identity has come, which these selectors select, or goes.
   void add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching);
-  void remove(IdentityNumber number, Slot slot);
+  void remove(IdentityNumber number);
   // All classes anew.
   void build();
 
@@ -80,10 +82,16 @@ class RuleSet {
     bool is_aggregate = false;
     std::uint8_t aggregate = 0;  // place in kAggregates: itself, or what is asked besides
   };
+  // Its part of the answers and of the entries.
   struct Class {
-    std::vector<std::uint32_t> starts;  // protocol and port from which on an answer holds
-    std::vector<Answer> answers;
-    std::vector<Placed> entries;
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t first_entry = 0;
+    std::uint32_t entries = 0;
+  };
+  struct Aggregate {
+    std::vector<Local> matching;
+    std::optional<std::vector<Placed>> entries;
   };
   // What rules for the same ports and peers have to agree on.
   struct Agreed {
@@ -99,6 +107,7 @@ class RuleSet {
   void speak(const std::vector<std::uint32_t>& speaking, bool is_init);
   void add_defaults();
   void order();
+  void note_protocols(const Spoken& by);
   void agree();
   void agree(const Spoken& by, std::map<Place, Agreed>& known);
   void agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& known);
@@ -108,7 +117,8 @@ class RuleSet {
   Signature signature(const Who& who, const std::vector<NamedPort>& ports) const;
   ClassId class_of(const Signature& signature, const Who& who, const std::vector<Local>& matching,
                    const std::vector<NamedPort>& ports);
-  Class made(const Who& who, const std::vector<Local>& matching, const std::vector<NamedPort>& ports) const;
+  ClassId make(const Who& who, const std::vector<Local>& matching, const std::vector<NamedPort>& ports) const;
+  const std::vector<Placed>& of_aggregate(std::uint8_t place) const;
   std::vector<Placed> placed(const Who& who, const std::vector<Local>& matching,
                              const std::vector<NamedPort>& ports) const;
   std::vector<Draft> from_tier(std::uint8_t tier, const std::vector<std::uint32_t>& own,
@@ -133,6 +143,7 @@ class RuleSet {
   std::optional<Conflict> conflict_;
   std::deque<Rule> defaults_;
   std::vector<Spoken> spoken_;  // by tier and priority
+  std::bitset<256> protocols_;  // about which any rule says anything
   bool passes_ = false;
   bool asks_peer_ports_ = false;         // whether a port is named as peers name theirs
   std::vector<std::uint32_t> tier_end_;  // ordinals that a tier has, those passed on included
@@ -142,12 +153,16 @@ class RuleSet {
   std::vector<std::vector<std::uint32_t>> users_;  // by Local: places in spoken_
   std::vector<std::uint32_t> for_all_;             // places in spoken_ of rules whose peer is everybody
 
-  std::vector<Class> classes_;
+  // What is made when it is first asked for is no other than if it had been there before.
+  mutable std::vector<Class> classes_;
+  mutable std::vector<std::uint32_t> starts_;  // protocol and port from which on an answer holds
+  mutable std::vector<Answer> answers_;        // likewise
+  mutable std::vector<Placed> entries_;
+  mutable std::vector<Aggregate> aggregates_;  // by place in kAggregates
+  // Those of whom no peer is: aggregates, who is of them, and the host.
+  mutable std::array<ClassId, 2 * std::size(kAggregates) + 1> fallbacks_ = {};
   std::unordered_map<Signature, ClassId, SignatureHash> known_;
-  std::vector<ClassId> class_of_slot_;
-  std::vector<std::vector<Placed>> aggregate_entries_;  // by place in kAggregates
-  std::vector<std::vector<Local>> aggregate_matching_;
-  ClassId fallbacks_[11] = {};  // those of whom no peer is: aggregates, who is of them, and the host
+  NumberMap class_of_;  // of those whom a peer is
 };
 
 }  // namespace fleetmesh::policy

@@ -30,6 +30,14 @@ class Identities {
   Slot slot_of(IdentityNumber number) const { return slots_.find(number); }
   IdentityNumber number_of(Slot slot) const { return numbers_[slot]; }
 
+  struct Scratch {
+    Signature signature;
+    std::uint32_t fresh = kNoSlot;
+    bool touched = false;
+  };
+  // For whoever works something out for all slots; left clean.
+  std::vector<Scratch>& scratch() { return scratch_; }
+
   // Who is told of identities that these selectors select; `always`: of all.
   void follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
   void unfollow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
@@ -43,6 +51,7 @@ class Identities {
   std::vector<IdentityNumber> numbers_;  // by slot
   std::unordered_map<SelectorId, std::vector<RuleSet*>> followers_;
   std::vector<RuleSet*> always_;
+  std::vector<Scratch> scratch_;
 };
 
 }  // namespace fleetmesh::policy

@@ -71,6 +71,10 @@ class IdentityIndex {
   // Sorted.
   const std::vector<Term>& terms(Slot slot) const { return rows_[slot]; }
   const std::vector<NamedPort>& named_ports(Slot slot) const;
+  template <class Visit>
+  void each_with_named_ports(Visit visit) const {
+    for (const auto& [slot, ports] : named_ports_) visit(slot);
+  }
   Slot slots() const { return static_cast<Slot>(rows_.size()); }
   const SlotSet& live() const { return live_; }
 

@@ -1,4 +1,4 @@
-// From identities' numbers to slots: one flat table, as it is asked for each packet.
+// From identities' numbers to slots or classes: one flat table, as it is asked for each packet.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,17 @@ class NumberMap {
     while (cells_[at].slot != kNoSlot && cells_[at].number != number) at = (at + 1) & mask();
     size_ += cells_[at].slot == kNoSlot;
     cells_[at] = {number, slot};
+  }
+
+  template <class Visit>
+  void each(Visit visit) const {
+    for (const Cell& cell : cells_)
+      if (cell.slot != kNoSlot) visit(cell.number, cell.slot);
+  }
+
+  void clear() {
+    cells_.clear();
+    size_ = 0;
   }
 
   // What stands behind moves up, so that no look-up stops before it.
