@@ -64,13 +64,12 @@ STEPS = st.tuples(
 )
 
 
+def there(mesh: fm.Mesh, name: str, app: str) -> bool:
+    return mesh.viewpoint().members[name]._store.pods.group("shop").get(app) is not None
+
+
 def verdicts(mesh: fm.Mesh, fresh: bool) -> dict[str, Any]:
-    pods = [
-        f"{name}/shop/{app}"
-        for name, member in mesh.members.items()
-        for app in APPS
-        if mesh.viewpoint().members[member.name]._store.pods.group("shop").get(app) is not None
-    ]
+    pods = [f"{name}/shop/{app}" for name in mesh.members for app in APPS if there(mesh, name, app)]
     anew = Deciding(mesh.viewpoint(), {}) if fresh else None
     found = {}
     for source in pods:
@@ -86,6 +85,17 @@ def verdicts(mesh: fm.Mesh, fresh: bool) -> dict[str, Any]:
                 ]
                 found[f"{source} {destination} {port}"] = (decision.verdict, *sides, decision.source.identity)
     return found
+
+
+def check_reachability(mesh: fm.Mesh) -> None:
+    pods = [f"{name}/shop/{app}" for name in mesh.members for app in APPS if there(mesh, name, app)]
+    for end in [*pods, *(f"host:{name}" for name in mesh.members), "ip:10.1.0.10", "ip:192.0.2.1"]:
+        for port in (80, 81):
+            others = [pod for pod in pods if pod != end]
+            to = mesh.reachability(to=end, port=port)
+            assert dict(to.pairs()) == {pod: mesh.decide(pod, end, port=port).verdict for pod in others}
+            source = mesh.reachability(source=end, port=port)
+            assert dict(source.pairs()) == {pod: mesh.decide(end, pod, port=port).verdict for pod in others}
 
 
 @settings(deadline=None, max_examples=60)
@@ -115,3 +125,4 @@ def test_what_decides_follows_the_changes_of_its_mesh(data: st.DataObject) -> No
             assert verdicts(mesh, fresh=False) == verdicts(mesh, fresh=True)
     assert verdicts(mesh, fresh=False) == verdicts(mesh, fresh=True)
     assert verdicts(mesh.fork(), fresh=False) == verdicts(mesh, fresh=True)
+    check_reachability(mesh)

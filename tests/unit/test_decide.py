@@ -502,3 +502,49 @@ def test_labels_of_a_namespace_are_its_pods_identities(mesh: fm.Mesh) -> None:
 def test_numbers_that_can_t_be_are_refused(held: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         fm.Allocations.from_json(json.dumps({"version": 1, "members": {"east": held}}))
+
+
+def test_who_can_reach_an_end_by_kinds_of_pods(mesh: fm.Mesh) -> None:
+    twin = pod(1, "cart", "0.12")
+    twin["metadata"]["name"] = "cart-2"
+    apply(mesh.members[EAST], twin)
+    apply(mesh.members[WEST], policy(ingress=[{"fromEndpoints": [{"matchLabels": {"app": "cart"}}]}]))
+
+    reach = mesh.reachability(to="west/shop/db", port=5432)
+
+    assert mesh.who_can_reach("west/shop/db", port=5432) == ("west/shop/cart",) == reach.allowed
+    assert reach.denied == ("east/shop/cart", "east/shop/cart-2", "east/shop/db")
+    assert [(each.cluster, each.pods, each.verdict) for each in reach.groups] == [
+        ("east", ("east/shop/cart", "east/shop/cart-2"), "deny"),
+        ("east", ("east/shop/db",), "deny"),
+        ("west", ("west/shop/cart",), "allow"),
+    ]
+    assert reach.groups[0].identity == mesh.decide("east/shop/cart", "west/shop/db", port=80).source.identity
+    assert mesh.reachability(source="east/shop/cart", port=5432).denied == ("west/shop/db",)
+
+
+def test_pods_of_a_cluster_that_is_not_heard_are_the_world_to_it(mesh: fm.Mesh) -> None:
+    apply(mesh.members[WEST], policy(ingress=[{"fromEntities": ["world"]}]))
+    mesh.members[EAST].fail()
+
+    reach = mesh.reachability(to="west/shop/db", port=80)
+
+    assert reach.allowed == ("east/shop/cart", "east/shop/db")
+    assert {str(each.labels) for each in reach.groups if each.cluster == EAST} == {"reserved:world-ipv4"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "error", "why"),
+    [
+        ({}, ValueError, "expected one of to and source"),
+        ({"to": "host:east", "source": "host:west"}, ValueError, "expected one of to and source"),
+        ({"to": "east/shop/crt"}, LookupError, "did you mean east/shop/cart"),
+        ({"to": "host:east", "port": 70000}, ValueError, "expected 0 to 65535"),
+        ({"to": "service:shop/db"}, ValueError, "expected cluster/namespace/pod"),
+    ],
+)
+def test_reachability_of_what_is_not_there(
+    mesh: fm.Mesh, ends: dict[str, Any], error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        mesh.reachability(**ends)

@@ -15,7 +15,7 @@ from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.policies import options_of, read_policies
 from fleetmesh.policy import Rule
-from fleetmesh.policy.decision import Decision, End, Side, worst
+from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
 from fleetmesh.policy.matching import Request
@@ -96,8 +96,12 @@ class _Pod:
     cluster: str
     name: str
     identity: Identity
-    addresses: tuple[Address, ...]
+    texts: tuple[str, ...]
     on_host: bool
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(map(ip_address, self.texts))
 
 
 @attrs.define(eq=False)
@@ -217,8 +221,7 @@ class Deciding:
             return None
         labels = member._store.identity_of.group(namespace).get(name)
         identity = _reserved("host") if labels is None else self._identity(member, labels)
-        addresses = tuple(map(ip_address, pod.addresses))
-        return _Pod(cluster, f"{namespace}/{name}", identity, addresses, pod.template.host_network)
+        return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
 
     def _known_pod(self, end: str) -> _Pod:
         pod = self._pod(end)
@@ -292,18 +295,70 @@ class Deciding:
         cluster = self._cluster(own)
         if cluster is None or own == other:
             return None
-        judge = self.judge(cluster)
         subject, on_host = self._subject(own)
-        conflict = judge.conflict(subject, on_host=on_host)
-        held = None if conflict is None else self._held_judge(cluster, subject.labels)
-        if conflict is None or held is None:
-            peer, _ = self._peer(other, cluster, judge)
-            return judge.decide(subject, peer, flow, direction, on_host=on_host)
-        peer, _ = self._peer(other, cluster, held)
-        side = held.decide(subject, peer, flow, direction, on_host=on_host)
+        judge = self._in_force(cluster, subject, on_host=on_host)
+        peer, _ = self._peer(other, cluster, judge)
+        side = judge.decide(subject, peer, flow, direction, on_host=on_host)
+        conflict = self.judge(cluster).conflict(subject, on_host=on_host)
+        if conflict is None or judge is self.judge(cluster):
+            return side
         return attrs.evolve(
             side, advice=f"what was in force before stays, since rules {conflict.words}; {side.advice}"
         )
+
+    def _in_force(self, cluster: str, subject: Identity, *, on_host: bool) -> PolicyJudge:
+        """Who judges an endpoint: by what was in force before, where its rules are in conflict."""
+        judge = self.judge(cluster)
+        if judge.conflict(subject, on_host=on_host) is None:
+            return judge
+        return self._held_judge(cluster, subject.labels) or judge
+
+    def verdict(self, own: str, other: str, flow: Flow, direction: Direction) -> FlowVerdict | None:
+        """What one side decides on a connection, without the reason; `None` where it does not judge."""
+        cluster = self._cluster(own)
+        if cluster is None or own == other:
+            return None
+        subject, on_host = self._subject(own)
+        judge = self._in_force(cluster, subject, on_host=on_host)
+        peer, _ = self._peer(other, cluster, judge)
+        return judge.verdict(subject, peer, flow, direction, on_host=on_host)
+
+    def pods(self) -> list[str]:
+        """All pods, as ends."""
+        return [
+            f"{member.name}/{namespace}/{name}"
+            for member in self.view.members.values()
+            for namespace, pods in member._store.pods.items()
+            for name in pods
+        ]
+
+    def seen(self, pod: str, end: str) -> Identity:
+        """Whom an end's cluster takes a pod for; where it is in none, who it is at home."""
+        cluster = self._cluster(end) or self._known_pod(pod).cluster
+        return self._peer(pod, cluster, self.judge(cluster))[0]
+
+    def kinds(self, end: str) -> Iterator[list[str]]:
+        """All pods but the end itself, those together of which it can tell none from another."""
+        own = self._cluster(end)
+        for member in self.view.members.values():
+            alike: dict[object, list[str]] = {}
+            by_labels = own is None or self._told_by_labels(member.name, own)
+            for namespace, pods in member._store.pods.items():
+                labels = member._store.identity_of.group(namespace)
+                for name in pods:
+                    pod = f"{member.name}/{namespace}/{name}"
+                    if pod != end:
+                        key = labels.get(name) if by_labels else self._kind(pod, end)
+                        alike.setdefault(key, []).append(pod)
+            yield from alike.values()
+
+    def _told_by_labels(self, name: str, viewer: str) -> bool:
+        """Whether addresses don't matter to whom a viewer takes a member's pods for."""
+        judges = (self.judge(each) for each in {viewer, name})
+        return self._hears(viewer, name) and not any(judge.selects_by_address for judge in judges)
+
+    def _kind(self, pod: str, end: str) -> tuple[int, int]:
+        return self._subject(pod)[0].number, self.seen(pod, end).number
 
     def check(self, end: str) -> None:
         """
@@ -327,15 +382,7 @@ class Deciding:
                 "as a destination, service:namespace/name"
             )
         elif self._pod(end) is None:
-            raise NotFoundError("pod", end, self._all_pods())
-
-    def _all_pods(self) -> list[str]:
-        return [
-            f"{member.name}/{namespace}/{name}"
-            for member in self.view.members.values()
-            for namespace, pods in member._store.pods.items()
-            for name in pods
-        ]
+            raise NotFoundError("pod", end, self.pods())
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
@@ -353,8 +400,8 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "host":
             return name
-        pod = self._pod(end)
-        return None if pod is None else pod.cluster
+        cluster, slash, _ = end.partition("/")
+        return cluster if slash else None
 
     def _subject(self, end: str) -> tuple[Identity, bool]:
         pod = self._pod(end)
@@ -397,6 +444,8 @@ class Deciding:
     def _pod_peer(self, pod: _Pod, cluster: str, judge: PolicyJudge) -> Identity:
         """Where networks select pods, its labels say which it is in: in Cilium those of its own cluster."""
         by = judge if self.view.strict or cluster == pod.cluster else self.judge(pod.cluster)
+        if not by.selects_by_address:
+            return pod.identity
         return self.registry.labelled(
             pod.identity, by.networks_of_pod(pod.addresses), self.view.identity_bits
         )

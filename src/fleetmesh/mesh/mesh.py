@@ -33,6 +33,7 @@ from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.policy_keeper import PolicyKeeper
+from fleetmesh.mesh.reach import Reachability, reachability
 from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.tables import TableKeeper
@@ -470,6 +471,39 @@ class Mesh:
         flow = flow_of(protocol, port, http, dns_query)
         with self._policies.at(self.viewpoint, self._dns) as deciding:
             return decide(self, deciding, source, destination, flow)
+
+    def reachability(
+        self, *, to: str | None = None, source: str | None = None, protocol: str = "TCP", port: int = 0
+    ) -> Reachability:
+        """
+        Which pods of the mesh can open connections to an end, or to which a pod or node can.
+
+        Asks for each kind of pod once: pods of one cluster with the same labels. Costs a look at each pod.
+
+        Args:
+            to: The destination: an end of `decide` that is no service.
+            source: The source, likewise. One of the two is to be given.
+            protocol, port: As of `decide`.
+
+        Raises:
+            NotFoundError: There is no such end; names the nearest.
+            ValueError: Neither or both of the ends are given, or something is malformed.
+        """
+        end = to if source is None else source
+        if end is None or None not in (to, source):
+            raise ValueError("reachability of what; expected one of to and source")
+        flow = flow_of(protocol, port)
+        with self._policies.at(self.viewpoint, self._dns) as deciding:
+            return reachability(deciding, end, flow, to=source is None)
+
+    def who_can_reach(self, destination: str, *, protocol: str = "TCP", port: int = 0) -> tuple[str, ...]:
+        """
+        The pods of the mesh whose connections to an end are allowed or redirected, sorted.
+
+        Raises:
+            NotFoundError, ValueError: See `reachability`.
+        """
+        return self.reachability(to=destination, protocol=protocol, port=port).allowed
 
     def fork(self) -> Mesh:
         """

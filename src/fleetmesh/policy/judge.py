@@ -12,7 +12,7 @@ import attrs
 from fleetmesh import _core
 from fleetmesh.policy.advice import to_allow, to_deny
 from fleetmesh.policy.compile import Compiler
-from fleetmesh.policy.decision import Side, Statement
+from fleetmesh.policy.decision import FlowVerdict, Side, Statement
 from fleetmesh.policy.labels import (
     Label,
     LabelSet,
@@ -132,6 +132,8 @@ class PolicyJudge:
     _compiler: Compiler = attrs.field(init=False)
     _repository: _core.PolicyRepository = attrs.field(init=False)
     _networks: frozenset[Network] = attrs.field(init=False)
+    _names: tuple[FqdnSelector, ...] = attrs.field(init=False)
+    _of_pods: tuple[Network, ...] | None = attrs.field(init=False)
     _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -147,8 +149,13 @@ class PolicyJudge:
             cluster_shift=options.cluster_shift,
         )
         peers = [each for rule in self.rules for each in rule.peers or ()]
-        self._networks = frozenset(
-            network for each in peers if isinstance(each, CidrSelector) for network in each.networks
+        networks = [each for each in peers if isinstance(each, CidrSelector)]
+        self._networks = frozenset(network for each in networks for network in each.networks)
+        self._names = tuple(dict.fromkeys(each for each in peers if isinstance(each, FqdnSelector)))
+        everywhere = "pods" in options.cidr_match_modes
+        asking = [each for each in networks if everywhere or each.of_pods]
+        self._of_pods = (
+            tuple({network for each in asking for network in each.networks}) if asking or everywhere else None
         )
         self._repository.set_rules(*self._compiler.rules(self.rules))
 
@@ -161,12 +168,7 @@ class PolicyJudge:
         Whom this cluster takes an address for that is nobody's in the mesh: the world, or what the longest
         network that any policy names makes of it (pkg/ipcache).
         """
-        names = [
-            peer.label
-            for rule in self.rules
-            for peer in rule.peers or ()
-            if isinstance(peer, FqdnSelector) and self._resolved(peer, address)
-        ]
+        names = [each.label for each in self._names if self._resolved(each, address)]
         groups = [label for network, labels in self.groups if address in network for label in labels]
         networks = [each for each in self._networks if address in each]
         if not names and not groups and not networks:
@@ -185,27 +187,24 @@ class PolicyJudge:
             return Identity(RESERVED[found.labels[0].key], found)
         return self.registry.of_address(found)
 
+    @property
+    def selects_by_address(self) -> bool:
+        """Whether any network selects pods."""
+        return self._of_pods is not None
+
     def networks_of_pod(self, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Label]:
         """
         What tells networks that select pods that these addresses are within them: the longest of those
         networks, else the whole family (pkg/endpoint computeCIDRLabelsRLocked). Nothing where none do.
         """
-        everywhere = "pods" in self.options.cidr_match_modes
-        asking = [
-            peer
-            for rule in self.rules
-            for peer in rule.peers or ()
-            if isinstance(peer, CidrSelector) and (everywhere or peer.of_pods)
-        ]
-        if not everywhere and not asking:
+        if self._of_pods is None:
             return []
-        selecting = [network for peer in asking for network in peer.networks]
         found: list[Label] = []
         for address in addresses:
-            if everywhere:
+            if "pods" in self.options.cidr_match_modes:
                 found += (label for network, labels in self.groups if address in network for label in labels)
             family = ip_network((0 if address.version == 4 else bytes(16), 0))
-            inside = (each for each in selecting if address in each)
+            inside = (each for each in self._of_pods if address in each)
             found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
         return found
 
@@ -257,6 +256,19 @@ class PolicyJudge:
         parser = _PARSER_BYTES.get(byte, "crd")
         allowed = self._request_allowed(matches, parser, flow, isolated=policy.isolated(ingress))
         return Side(direction, "redirect", enforced, True, parser, said, allowed, rules, statements, advice)
+
+    def verdict(
+        self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool = False
+    ) -> FlowVerdict:
+        """What `decide` says of the connection, without the reason; requests are left aside."""
+        policy = self._policy(subject, on_host=on_host)
+        if policy.conflict is not None:
+            return "deny"
+        found, precedence, *_ = policy.lookup(direction == "ingress", peer.number, flow.protocol, flow.port)
+        byte = precedence & 255
+        if not found or byte == _DENY:
+            return "deny"
+        return "allow" if byte == _ALLOW else "redirect"
 
     def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
         """Why an endpoint's policy can't be resolved, if it can't (pkg/policy mergePortProto)."""
