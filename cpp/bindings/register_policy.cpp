@@ -73,7 +73,13 @@ void register_policy(py::module_& module) {
           },
           py::arg("number"), py::arg("terms"), py::arg("named_ports"),
           "Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.")
-      .def("remove", &policy::Identities::remove, py::arg("number"));
+      .def("remove", &policy::Identities::remove, py::arg("number"))
+      .def(
+          "spread",
+          [](policy::Identities& self, const std::vector<RequirementRow>& selector,
+             std::uint32_t cluster_shift) { return self.spread(selector_of(selector), cluster_shift); },
+          py::arg("selector"), py::arg("cluster_shift"),
+          "Cluster id -> how many of its identities a list of (negated, terms) selects; 0: those of none.");
 
   py::class_<EndpointPolicy>(module, "EndpointPolicy", "What one endpoint is judged by.")
       .def(

@@ -25,6 +25,19 @@ void Identities::remove(IdentityNumber number) {
   each_follower(matching, [&](RuleSet& set) { set.remove(number); });
 }
 
+std::map<std::uint32_t, std::uint32_t> Identities::spread(const Selector& selector,
+                                                          std::uint32_t cluster_shift) {
+  constexpr std::uint32_t kLocalScope = 24;
+  std::map<std::uint32_t, std::uint32_t> found;
+  const SelectorId id = index_.acquire(selector);
+  index_.selected(id).each([&](Slot slot) {
+    const IdentityNumber number = number_of(slot);
+    ++found[number >> kLocalScope ? 0 : number >> cluster_shift];
+  });
+  index_.release(id);
+  return found;
+}
+
 void Identities::follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always) {
   if (always) always_.push_back(&follower);
   for (const SelectorId id : selectors) followers_[id].push_back(&follower);

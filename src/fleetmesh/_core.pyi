@@ -429,6 +429,16 @@ class PolicyIdentities:
         """
         Terms: numbers of what is true of its labels; named ports: (name, protocol, port) each.
         """
+    def spread(
+        self,
+        selector: collections.abc.Sequence[
+            tuple[bool, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]
+        ],
+        cluster_shift: typing.SupportsInt | typing.SupportsIndex,
+    ) -> dict[int, int]:
+        """
+        Cluster id -> how many of its identities a list of (negated, terms) selects; 0: those of none.
+        """
 
 class EndpointPolicy:
     """

@@ -207,6 +207,12 @@ _KINDS = (
         "Let the rules ask for the same L7 parser, listener and authentication.",
     ),
     FindingKind(
+        "policy-local-cluster",
+        "info",
+        "Peers of a policy are those of its own cluster by default, and other clusters have such pods too.",
+        "If they are meant, name io.cilium.k8s.policy.cluster in the selector; if not, all is well.",
+    ),
+    FindingKind(
         "policy-local-remote",
         "warning",
         "A traffic policy Local keeps backends of other clusters: to Cilium Local means this node or "
@@ -220,10 +226,22 @@ _KINDS = (
         "Add a label that those who are meant do have.",
     ),
     FindingKind(
+        "policy-peer-nobody",
+        "warning",
+        "A peer selector of a policy selects no pod that its cluster hears of.",
+        "Mend the labels that the message names, or remove the rule.",
+    ),
+    FindingKind(
         "policy-rejected",
         "error",
         "A policy object has no effect, as Cilium would refuse it too.",
         "Mend the field that the message names.",
+    ),
+    FindingKind(
+        "policy-selects-nobody",
+        "warning",
+        "The subject of a policy is no pod of its cluster, so that the policy has no effect.",
+        "Mend the labels that the message names, or remove the policy.",
     ),
     FindingKind(
         "policy-unmatched-service",

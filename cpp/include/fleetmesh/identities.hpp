@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <unordered_map>
 #include <vector>
 
@@ -29,6 +30,9 @@ class Identities {
   // kNoSlot where the number is not known.
   Slot slot_of(IdentityNumber number) const { return slots_.find(number); }
   IdentityNumber number_of(Slot slot) const { return numbers_[slot]; }
+
+  // How many identities of each cluster a selector selects, by cluster id; 0: reserved, and of addresses.
+  std::map<std::uint32_t, std::uint32_t> spread(const Selector& selector, std::uint32_t cluster_shift);
 
   struct Scratch {
     Signature signature;

@@ -161,7 +161,8 @@ class Member:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is worth telling about it, the worst first; findings about the merge are the mesh's."""
-        return member_findings(self._in_mesh().viewpoint(), self.name)
+        with self._in_mesh()._judged() as (view, deciding):
+            return member_findings(view, self.name, deciding)
 
     def records(self, kind: str | None = None) -> tuple[Record, ...]:
         """

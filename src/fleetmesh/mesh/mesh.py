@@ -5,7 +5,8 @@ A mesh: its members, who hears whom, and the questions that can be asked of it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,7 @@ from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
-from fleetmesh.mesh.deciding import LearntNames, decide, flow_of
+from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.holding import hold
@@ -547,9 +548,20 @@ class Mesh:
         """All that is worth telling, the worst first. Worked out when asked for, and only what changed."""
         # The last report first: its state is then not newer than the one that is asked about.
         last = self._report
-        report = report_of(self._viewpoint, last)
+        with self._judged() as (view, deciding):
+            report = report_of(view, last, deciding)
         self._report = report
         return report.findings
+
+    @contextmanager
+    def _judged(self) -> Iterator[tuple[Viewpoint, Deciding | None]]:
+        """The newest state, and what decides there, if anybody has policies."""
+        view = self._viewpoint
+        if not any(len(member._store.policies) for member in view.members.values()):
+            yield view, None
+            return
+        with self._policies.at(self.viewpoint, self._dns) as deciding:
+            yield deciding.view, deciding
 
     # For what belongs to the mesh
 

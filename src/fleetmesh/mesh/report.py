@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from fleetmesh.mesh.carving import used_by_nodes
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.policies import conflicts, read_policies
+from fleetmesh.policy.lint import Known, lint
 from fleetmesh.policy.quirks import policy_quirks, unmatched_services
+from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
@@ -28,6 +31,7 @@ from fleetmesh.services.lacking import Lack, lack_of
 from fleetmesh.services.mcs import unimported
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.deciding import Deciding
     from fleetmesh.mesh.store import Name
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
@@ -53,17 +57,20 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def report_of(view: Viewpoint, last: Report | None) -> Report:
+def report_of(view: Viewpoint, last: Report | None, deciding: Deciding | None) -> Report:
     """
     Find what is to be said. What has not changed since the last report, of an older state of the same
     mesh or of one that it is a fork of, is taken from there.
+
+    Args:
+        deciding: What decides at that state; may be left out where no member has policies.
     """
     if last is not None and last.view is view:
         return last
     judged = _judged(view, last)
     found = [*view.read_findings, *_about_services(view, judged), *_about_mesh(view)]
     for member in view.members.values():
-        found.extend(_about_member(view, member))
+        found.extend(_about_member(view, member, deciding))
     return Report(view, judged, ordered(found))
 
 
@@ -141,12 +148,12 @@ def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def member_findings(view: Viewpoint, name: str) -> tuple[Finding, ...]:
+def member_findings(view: Viewpoint, name: str, deciding: Deciding | None) -> tuple[Finding, ...]:
     """What is to be said about a member and its objects, the worst first."""
-    return ordered(_about_member(view, view.members[name]))
+    return ordered(_about_member(view, view.members[name], deciding))
 
 
-def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
+def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None) -> Iterator[Finding]:
     store = member._store
     for found in store.findings.values():
         yield from found
@@ -158,6 +165,8 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     if not view.strict:
         yield from policy_quirks(read.rules, _pod_ranges(view, member))
     yield from conflicts(view, member, read)
+    if read.rules and deciding is not None:
+        yield from lint(read.rules, _known(view, member, deciding))
     for policy, why in read.refused:
         yield finding(
             "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin
@@ -170,6 +179,29 @@ def _about_member(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
         yield from _failed(view, member)
     if view.topology.tenant(member.name):
         yield from _reachable(view, member)
+
+
+def _known(view: Viewpoint, member: MemberView, deciding: Deciding) -> Known:
+    heard = [name for name in view.members if name != member.name and view.hears(member.name, name)]
+    judge = deciding.judge(member.name)
+
+    @cache
+    def spread(selector: LabelSelector) -> dict[str, int]:
+        found = judge.spread(selector)
+        return {view.names[number]: count for number, count in found.items() if number}
+
+    @cache
+    def values(key: str) -> tuple[str, ...]:
+        """Most of a cluster's pods have few values of a key."""
+        found = {
+            labels.by_key[key].value
+            for name in (member.name, *heard)
+            for labels in view.members[name]._store.identities
+            if key in labels.by_key
+        }
+        return tuple(sorted(found))
+
+    return Known(member.name, heard, spread, values)
 
 
 def _pod_ranges(view: Viewpoint, member: MemberView) -> list[tuple[str, IPv4Network | IPv6Network]]:

@@ -187,6 +187,10 @@ class PolicyJudge:
             return Identity(RESERVED[found.labels[0].key], found)
         return self.registry.of_address(found)
 
+    def spread(self, selector: LabelSelector) -> Mapping[int, int]:
+        """Cluster id -> how many of its identities are selected, whether they are heard or not."""
+        return self.registry.core.spread(self._compiler.selector(selector), self.options.cluster_shift)
+
     @property
     def selects_by_address(self) -> bool:
         """Whether any network selects pods."""
