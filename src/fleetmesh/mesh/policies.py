@@ -80,6 +80,15 @@ _NO_BACKENDS = Reading("").backends
 _KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
 
 
+_ASKING = ("rules", "authentication", "listener", "serverNames", "domainNames")
+
+
+def may_conflict(policy: PolicyObject) -> bool:
+    """Whether rules of a policy may ask for something besides passing: a look at the words, no reading."""
+    text = str(policy.document)
+    return any(word in text for word in _ASKING)
+
+
 def conflicting(view: Viewpoint, member: MemberView, read: ReadPolicies) -> dict[LabelSet, Conflict]:
     """
     The identities of a member's own pods for which rules can't all be carried out. There are none unless
