@@ -114,6 +114,21 @@ void register_policy(py::module_& module) {
           },
           py::arg("ingress"), py::arg("peer"), py::arg("protocol"), py::arg("port"),
           "(found, precedence, authentication, whether that is explicit, number of the rule).")
+      .def(
+          "entries",
+          [](const EndpointPolicy& self) {
+            using Row = std::tuple<bool, std::uint32_t, std::uint8_t, std::uint16_t, std::uint8_t,
+                                   std::uint32_t, std::uint8_t, bool, std::uint32_t>;
+            std::vector<Row> rows;
+            self.each_entry([&](const policy::Key& key, const policy::Entry& entry) {
+              rows.emplace_back(key.direction == Direction::ingress, key.identity, key.protocol, key.port,
+                                key.length, entry.precedence, entry.authentication,
+                                entry.explicit_authentication, entry.rule);
+            });
+            return rows;
+          },
+          "(ingress, identity, protocol, port, bits of protocol and port that count, precedence, "
+          "authentication, whether that is explicit, number of the rule) each.")
       .def("__len__", &EndpointPolicy::size);
 
   py::class_<Repository>(module, "PolicyRepository",

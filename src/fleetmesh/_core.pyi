@@ -449,6 +449,10 @@ class EndpointPolicy:
         """
         Whether any rule speaks about that direction.
         """
+    def entries(self) -> list[tuple[bool, int, int, int, int, int, int, bool, int]]:
+        """
+        (ingress, identity, protocol, port, bits of protocol and port that count, precedence, authentication, whether that is explicit, number of the rule) each.
+        """
     def isolated(self, ingress: bool) -> bool:
         """
         Whether what no rule allows is refused.

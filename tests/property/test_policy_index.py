@@ -132,6 +132,77 @@ def test_a_policy_follows_the_identities_that_come_and_go(
         assert answers(resolved(followed, subject)) == answers(made)
 
 
+def probed(entries: list[Any], ingress: bool, number: int, protocol: int, port: int) -> Any:
+    """What Cilium's two look-ups find in a policy map (mapState.lookup); each is of the longest prefix."""
+
+    def longest(identity: int) -> Any:
+        found = None
+        for entry in entries:
+            direction, whose, of_protocol, first, length, *value = entry
+            if (direction, whose) != (ingress, identity):
+                continue
+            if length and of_protocol != protocol:
+                continue
+            bits = max(length - 8, 0)
+            if length > 8 and (port ^ first) >> (16 - bits):
+                continue
+            if found is None or length > found[0]:
+                found = (length, *value)
+        return found
+
+    def rank(precedence: int) -> int:
+        return precedence & ~255 | 1
+
+    own, every = longest(number), longest(aggregate_of(number))
+    if number == aggregate_of(number):
+        own = None
+    if own is None or every is None:
+        found = own if every is None else every
+        return (False, 0, 0, False, 0) if found is None else (True, *found[1:])
+    if own[1] != every[1]:
+        return (True, *(own if own[1] > every[1] else every)[1:])
+    if own[1] & 255 == 255:
+        return (True, *own[1:])
+    winner, other = (every, own) if own[0] > every[0] else (own, every)
+    _, precedence, authentication, explicit, rule = winner
+    if not explicit and other[2] > authentication and rank(other[1]) >= rank(precedence):
+        authentication = other[2]
+    return (True, precedence, authentication, explicit, rule)
+
+
+def aggregate_of(number: int) -> int:
+    if number in (0, 11, 12, 13, 14):
+        return number
+    if number < 100:
+        return 0
+    return {1: 13, 2: 14}.get(number >> 24, 11 if number >> 16 == 1 else 12)
+
+
+@settings(deadline=None)
+@given(
+    selectors=st.lists(SELECTORS, min_size=SELECTOR_COUNT, max_size=SELECTOR_COUNT),
+    all_rules=st.lists(rules(), max_size=6),
+    identities=st.dictionaries(NUMBERS, IDENTITIES, max_size=6),
+    subject=IDENTITIES,
+)
+def test_one_answer_is_what_two_look_ups_in_the_policy_map_find(
+    selectors: list[Any], all_rules: list[Any], identities: dict[int, Any], subject: Any
+) -> None:
+    policies, _ = repository(identities)
+    policies.set_rules(selectors, all_rules)
+    policy = resolved(policies, subject)
+    entries = policy.entries()
+
+    for ingress in (False, True):
+        if not policy.enforced(ingress):
+            continue
+        for number in (*identities, 1, 2, 13, 3 << 16 | 999):
+            for protocol in (6, 17, 1):
+                for port in (0, 1, 79, 80, 81, 443, 65535):
+                    found = policy.lookup(ingress, number, protocol, port)
+                    assert found == probed(entries, ingress, number, protocol, port)
+
+
 @settings(deadline=None)
 @given(
     selectors=st.lists(SELECTORS, min_size=SELECTOR_COUNT, max_size=SELECTOR_COUNT),
