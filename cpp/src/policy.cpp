@@ -9,6 +9,7 @@
 namespace fleetmesh::policy {
 namespace {
 
+constexpr std::size_t kFewSets = 64;
 constexpr IdentityNumber kFirstOfPods = 256;  // below are the reserved ones, which every cluster has
 
 }  // namespace
@@ -129,6 +130,10 @@ std::shared_ptr<const RuleSet> Repository::rule_set(Direction direction, const I
   if (names_port && direction == Direction::ingress)
     for (const NamedPort& port : subject.named_ports)
       ports.insert(ports.end(), {port.name, std::uint32_t{port.protocol} << 16U | port.port});
+  if (sets_.size() >= sweep_at_) {
+    std::erase_if(sets_, [](const auto& each) { return each.second.expired(); });
+    sweep_at_ = 2 * sets_.size() + kFewSets;
+  }
   auto& known = sets_[SetKey{direction, is_host, is_init, speaking, std::move(ports)}];
   auto set = known.lock();
   if (!set) {

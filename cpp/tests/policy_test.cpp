@@ -162,6 +162,25 @@ TEST_F(PolicyTest, what_was_resolved_follows_identities_and_who_is_heard) {
   EXPECT_TRUE(allows(policy, kFarPod, 80));
 }
 
+TEST_F(PolicyTest, endpoints_that_are_gone_leave_the_others_as_they_are) {
+  std::vector<Rule> rules;
+  for (std::uint32_t number = 0; number < 300; ++number) {
+    Rule own = rule(Verdict::allow, {kWebs}, {ports(static_cast<std::uint16_t>(1 + number), 400)});
+    own.subject = 2 + number;
+    rules.push_back(own);
+  }
+  std::vector<Selector> selectors{{}, {{false, {kWeb}}}};
+  for (Term number = 0; number < 300; ++number) selectors.push_back({{false, {100 + number}}});
+  repository.set_rules(selectors, rules);
+  const auto kept = repository.resolve({{100}, {}}, false, false);
+  for (Term number = 0; number < 300; ++number) {
+    const auto policy = repository.resolve({{100 + number}, {}}, false, false);
+    EXPECT_FALSE(allows(policy, kWebPod, static_cast<std::uint16_t>(number)));
+    EXPECT_TRUE(allows(policy, kWebPod, static_cast<std::uint16_t>(1 + number)));
+  }
+  EXPECT_TRUE(allows(kept, kWebPod, 1));
+}
+
 TEST_F(PolicyTest, rules_that_ask_for_different_proxies_are_in_conflict) {
   const auto policy = resolve({rule(Verdict::allow, {kWebs}, {ports(80, 80, Parser::http)}),
                                rule(Verdict::allow, {kWebs}, {ports(80, 80, Parser::dns)})});

@@ -179,6 +179,7 @@ class Repository {
   std::vector<SelectorId> selectors_;  // of the subjects and peers of rules, by their numbers
   std::unordered_map<SelectorId, std::vector<std::uint32_t>> by_subject_;
   std::map<SetKey, std::weak_ptr<RuleSet>> sets_;
+  std::size_t sweep_at_ = 0;  // with so many those that nobody has any more are left out
 };
 
 }  // namespace fleetmesh::policy

@@ -179,6 +179,8 @@ class Deciding:
         self._forget(before, labels)
         if labels in after._store.identities:
             self.registry.know(self._identity(after, labels))
+        elif name in self._judges:
+            self._judges[name].forget(labels)
 
     def _forget(self, member: MemberView, labels: LabelSet) -> None:
         numbered = member._store.identities.get(labels)

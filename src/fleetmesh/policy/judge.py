@@ -191,6 +191,10 @@ class PolicyJudge:
         """Cluster id -> how many of its identities are selected, whether they are heard or not."""
         return self.registry.core.spread(self._compiler.selector(selector), self.options.cluster_shift)
 
+    def forget(self, labels: LabelSet) -> None:
+        """No endpoint has these labels any more."""
+        self._policies.pop((labels, False), None)
+
     @property
     def selects_by_address(self) -> bool:
         """Whether any network selects pods."""
