@@ -10,13 +10,13 @@ not published at all (Cilium pkg/clustermesh/namespace), only nodes have no name
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
 import attrs
 
+from fleetmesh.identity_labels import is_identity_relevant
 from fleetmesh.resources.model import (
     EMPTY,
     Endpoint,
@@ -45,29 +45,6 @@ _ACCOUNT_LABEL = "io.cilium.k8s.policy.serviceaccount"
 _NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
 _NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
 _WIREGUARD_KEYS = ("network.cilium.io/wg-pub-key", "io.cilium.network.wg-pub-key")
-
-# What is no part of an identity unless a longer rule lets it in: Cilium pkg/labelsfilter/filter.go.
-_IGNORED = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"io\.kubernetes",
-        r"kubernetes\.io",
-        r"statefulset\.kubernetes\.io/pod-name",
-        r"apps\.kubernetes\.io/pod-index",
-        r"batch\.kubernetes\.io/job-completion-index",
-        r"batch\.kubernetes\.io/controller-uid",
-        r".*beta\.kubernetes\.io",
-        r"k8s\.io",
-        r"pod-template-generation",
-        r"pod-template-hash",
-        r"controller-revision-hash",
-        r"controller-uid",
-        r"annotation.*",
-        r"etcd_node",
-        r"topology\.kubernetes\.io",
-    )
-)
-_INCLUDED = (_NAMESPACE_LABEL, _NAMESPACE_LABELS, "app.kubernetes.io", _CLUSTER_LABEL, _ACCOUNT_LABEL)
 
 
 @attrs.frozen(kw_only=True)
@@ -336,7 +313,7 @@ def identity_labels(cluster: str, pod: Pod, namespace: Namespace | None) -> str:
     labels[_NAMESPACE_LABEL] = pod.namespace
     labels[_ACCOUNT_LABEL] = pod.template.service_account or "default"
     labels[_CLUSTER_LABEL] = cluster
-    return "".join(f"k8s:{key}={labels[key]};" for key in sorted(labels) if _identifies(key))
+    return "".join(f"k8s:{key}={labels[key]};" for key in sorted(labels) if is_identity_relevant(key))
 
 
 def identity_record(cluster: str, cluster_id: int, labels: str) -> IdentityRecord:
@@ -430,12 +407,3 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 def _wire_ports(ports: PortMap) -> dict[str, dict[str, str | int]]:
     return {name: {"Protocol": protocol, "Port": port} for name, (protocol, port) in ports.items()}
-
-
-def _identifies(key: str) -> bool:
-    """Whether a label is part of an identity: the longest rule that includes it beats what ignores it."""
-    ignored = [match.end() for pattern in _IGNORED if (match := pattern.match(key))]
-    if not ignored:
-        return True
-    included = [len(prefix) for prefix in _INCLUDED if key.startswith(prefix)]
-    return bool(included) and max(included) > min(ignored)

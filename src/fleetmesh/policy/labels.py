@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import attrs
 
+from fleetmesh.identity_labels import is_identity_relevant
 from fleetmesh.resources.model import ContainerPort, PodTemplate, Protocol
 
 Network = IPv4Network | IPv6Network
@@ -38,38 +39,6 @@ _OWNED = "io.cilium.k8s"
 _MOST_LABEL_VALUE = 63
 _PROTOCOLS: Mapping[str, Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 _SERVICE_NAME = re.compile(r"([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*")
-
-# labelsfilter's default: which keys are kept, and which not, each a pattern at the beginning of the key.
-_KEPT = tuple(
-    re.compile(pattern)
-    for pattern in (
-        re.escape(NAMESPACE),
-        re.escape(NAMESPACE_LABELS),
-        r"app\.kubernetes\.io",
-        re.escape(CLUSTER),
-        re.escape(SERVICE_ACCOUNT),
-    )
-)
-_IGNORED = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"io\.kubernetes",
-        r"kubernetes\.io",
-        r"statefulset\.kubernetes\.io/pod-name",
-        r"apps\.kubernetes\.io/pod-index",
-        r"batch\.kubernetes\.io/job-completion-index",
-        r"batch\.kubernetes\.io/controller-uid",
-        r".*beta\.kubernetes\.io",
-        r"k8s\.io",
-        "pod-template-generation",
-        "pod-template-hash",
-        "controller-revision-hash",
-        "controller-uid",
-        r"annotation.*",
-        "etcd_node",
-        r"topology\.kubernetes\.io",
-    )
-)
 
 
 @attrs.frozen(order=True)
@@ -182,13 +151,6 @@ def world_label(version: int, *, dual_stack: bool) -> Label:
     if version == 6:
         return reserved("world-ipv6")
     return reserved("world-ipv4" if dual_stack else "world")
-
-
-def is_identity_relevant(key: str) -> bool:
-    """Whether a label counts for the identity, by Cilium's default list of prefixes."""
-    kept = max((len(found[0]) for each in _KEPT if (found := each.match(key))), default=0)
-    ignored = min((len(found[0]) for each in _IGNORED if (found := each.match(key))), default=0)
-    return not ignored or kept > ignored
 
 
 @attrs.frozen
