@@ -19,9 +19,8 @@ void Identities::set(IdentityNumber number, Identity identity) {
 void Identities::remove(IdentityNumber number) {
   const Slot slot = slots_.find(number);
   if (slot == kNoSlot) return;
-  const auto matching = index_.matching(index_.terms(slot));
   slots_.remove(number);
-  index_.remove(slot);
+  const auto matching = index_.remove(slot);
   each_follower(matching, [&](RuleSet& set) { set.remove(number); });
 }
 

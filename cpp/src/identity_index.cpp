@@ -62,14 +62,16 @@ IdentityIndex::Added IdentityIndex::add(Identity identity) {
   return {slot, std::move(found)};
 }
 
-void IdentityIndex::remove(Slot slot) {
-  for (const SelectorId id : matching(rows_[slot]))
+std::vector<SelectorId> IdentityIndex::remove(Slot slot) {
+  auto found = matching(rows_[slot]);
+  for (const SelectorId id : found)
     if (selectors_[id].evaluated) selectors_[id].selected.remove(slot);
   for (const Term term : rows_[slot]) having_[term].remove(slot);
   live_.remove(slot);
   rows_[slot] = {};
   named_ports_.erase(slot);
   free_.push_back(slot);
+  return found;
 }
 
 const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {

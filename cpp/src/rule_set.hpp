@@ -74,7 +74,6 @@ class RuleSet {
     std::uint8_t protocol = 0;
     std::uint16_t port = 0;
     Entry entry;
-    std::uint32_t first() const { return std::uint32_t{protocol} << 16U | port; }
   };
   // Whom a class is of.
   struct Who {

@@ -12,23 +12,8 @@ from doubles.policy import AUTHENTICATION_NAMES, Agent, Identity, Packet, Side, 
 from fleetmesh import _core
 from fleetmesh.policy.compile import Compiler, Statements
 from fleetmesh.policy.labels import LabelSet, reserved
+from fleetmesh.policy.registry import RESERVED
 
-RESERVED = {
-    "host": 1,
-    "world": 2,
-    "unmanaged": 3,
-    "health": 4,
-    "init": 5,
-    "remote-node": 6,
-    "kube-apiserver": 7,
-    "ingress": 8,
-    "world-ipv4": 9,
-    "world-ipv6": 10,
-    "aggregate-cluster": 11,
-    "aggregate-cluster-mesh": 12,
-    "aggregate-world": 13,
-    "aggregate-remote-node": 14,
-}
 PARSERS = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns", 254 - 126: "crd"}
 MODES = ("default", "always", "never")
 

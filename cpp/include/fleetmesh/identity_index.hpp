@@ -67,7 +67,8 @@ class IdentityIndex {
   };
   // Slots of removed identities are given again.
   Added add(Identity identity);
-  void remove(Slot slot);
+  // The selectors that selected it.
+  std::vector<SelectorId> remove(Slot slot);
   // Sorted.
   const std::vector<Term>& terms(Slot slot) const { return rows_[slot]; }
   const std::vector<NamedPort>& named_ports(Slot slot) const;

@@ -16,7 +16,7 @@ from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.policies import options_of, read_policies
 from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
-from fleetmesh.policy.judge import Flow, PolicyJudge
+from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
 from fleetmesh.policy.matching import Request
 from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
@@ -104,6 +104,22 @@ class _Pod:
         return tuple(map(ip_address, self.texts))
 
 
+@attrs.frozen
+class _Case:
+    """
+    One side of a flow, before it is judged.
+
+    Attributes:
+        kept_since: The conflict for which what was in force before stays, if it does.
+    """
+
+    judge: PolicyJudge
+    subject: Identity
+    peer: Identity
+    on_host: bool
+    kept_since: Conflict | None
+
+
 @attrs.define(eq=False)
 class Deciding:
     """
@@ -146,7 +162,7 @@ class Deciding:
             for name, judge in self._judges.items():
                 judge.hear(self._heard_by(name))
         touched = {name for change in batch for name in change.policies}
-        services = {name for name, judge in self._judges.items() if any(r.of_services for r in judge.rules)}
+        services = {name for name, judge in self._judges.items() if judge.hangs_on_services}
         for name in touched | services:
             self._judges.pop(name, None)
         if touched or gone:
@@ -294,36 +310,38 @@ class Deciding:
         )
 
     def _side(self, own: str, other: str, flow: Flow, direction: Direction) -> Side | None:
-        cluster = self._cluster(own)
-        if cluster is None or own == other:
+        case = self._case(own, other)
+        if case is None:
             return None
-        subject, on_host = self._subject(own)
-        judge = self._in_force(cluster, subject, on_host=on_host)
-        peer, _ = self._peer(other, cluster, judge)
-        side = judge.decide(subject, peer, flow, direction, on_host=on_host)
-        conflict = self.judge(cluster).conflict(subject, on_host=on_host)
-        if conflict is None or judge is self.judge(cluster):
+        side = case.judge.decide(case.subject, case.peer, flow, direction, on_host=case.on_host)
+        if case.kept_since is None:
             return side
+        words = case.kept_since.words
         return attrs.evolve(
-            side, advice=f"what was in force before stays, since rules {conflict.words}; {side.advice}"
+            side, advice=f"what was in force before stays, since rules {words}; {side.advice}"
         )
-
-    def _in_force(self, cluster: str, subject: Identity, *, on_host: bool) -> PolicyJudge:
-        """Who judges an endpoint: by what was in force before, where its rules are in conflict."""
-        judge = self.judge(cluster)
-        if judge.conflict(subject, on_host=on_host) is None:
-            return judge
-        return self._held_judge(cluster, subject.labels) or judge
 
     def verdict(self, own: str, other: str, flow: Flow, direction: Direction) -> FlowVerdict | None:
         """What one side decides on a connection, without the reason; `None` where it does not judge."""
+        case = self._case(own, other)
+        if case is None:
+            return None
+        return case.judge.verdict(case.subject, case.peer, flow, direction, on_host=case.on_host)
+
+    def _case(self, own: str, other: str) -> _Case | None:
+        """Who judges an endpoint: by what was in force before, where its rules are in conflict."""
         cluster = self._cluster(own)
         if cluster is None or own == other:
             return None
         subject, on_host = self._subject(own)
-        judge = self._in_force(cluster, subject, on_host=on_host)
-        peer, _ = self._peer(other, cluster, judge)
-        return judge.verdict(subject, peer, flow, direction, on_host=on_host)
+        judge = self.judge(cluster)
+        conflict = judge.conflict(subject, on_host=on_host)
+        held = None if conflict is None else self._held_judge(cluster, subject.labels)
+        if held is None:
+            conflict = None
+        else:
+            judge = held
+        return _Case(judge, subject, self._peer(other, cluster, judge)[0], on_host, conflict)
 
     def pods(self) -> list[str]:
         """All pods, as ends."""

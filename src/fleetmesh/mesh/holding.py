@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from fleetmesh.mesh.policies import conflicting, may_conflict, read_policies
+from fleetmesh.mesh.policies import conflicting, read_policies
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.viewpoint import Viewpoint
@@ -21,7 +21,7 @@ def hold(before: Viewpoint, view: Viewpoint, names: Iterable[str]) -> None:
     for name in names:
         member = view.members[name]
         held = member._store.held
-        if not len(held) and not any(map(may_conflict, member._store.policies.values())):
+        if not len(held) and not len(member._store.asking):
             continue
         broken = conflicting(view, member, read_policies(view, member))
         for labels in [each for each in held if each not in broken]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from fleetmesh.mesh.policies import may_conflict
 from fleetmesh.mesh.sending import (
     declare,
     drop_derived,
@@ -62,7 +63,9 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
         case ServiceExport():
             _service_export(change, member, said, present=new is not None)
         case PolicyObject():
-            change.store(member).policies.keep(said.key, said, present=new is not None)
+            store = change.store(member)
+            store.policies.keep(said.key, said, present=new is not None)
+            store.asking.keep(said.key, None, present=new is not None and may_conflict(said))
             change.touch(member).policies = True
         case UnknownKind():
             _unknown(change, member, said, present=new is not None)

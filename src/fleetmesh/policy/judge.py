@@ -122,6 +122,7 @@ class PolicyJudge:
         rules: All of the cluster, in the order in which Cilium takes them.
         groups: The networks of CiliumCIDRGroups, with the labels that they give.
         dns: The names that were resolved, with their addresses.
+        hangs_on_services: Whether any rule is about Services, and so another when they change.
     """
 
     registry: IdentityRegistry
@@ -133,6 +134,7 @@ class PolicyJudge:
     _repository: _core.PolicyRepository = attrs.field(init=False)
     _networks: frozenset[Network] = attrs.field(init=False)
     _names: tuple[FqdnSelector, ...] = attrs.field(init=False)
+    hangs_on_services: bool = attrs.field(init=False)
     _of_pods: tuple[Network, ...] | None = attrs.field(init=False)
     _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
 
@@ -152,6 +154,7 @@ class PolicyJudge:
         networks = [each for each in peers if isinstance(each, CidrSelector)]
         self._networks = frozenset(network for each in networks for network in each.networks)
         self._names = tuple(dict.fromkeys(each for each in peers if isinstance(each, FqdnSelector)))
+        self.hangs_on_services = any(rule.of_services for rule in self.rules)
         everywhere = "pods" in options.cidr_match_modes
         asking = [each for each in networks if everywhere or each.of_pods]
         self._of_pods = (
@@ -172,15 +175,10 @@ class PolicyJudge:
         groups = [label for network, labels in self.groups if address in network for label in labels]
         networks = [each for each in self._networks if address in each]
         if not names and not groups and not networks:
-            world = (
-                world_label(address.version, dual_stack=True)
-                if self.options.dual_stack
-                else reserved("world")
-            )
-            return Identity(RESERVED[world.key], LabelSet.of([world]))
+            return self.world(address.version)
         labels = [world_label(address.version, dual_stack=self.options.dual_stack), *groups, *names]
         longest = max(networks, key=lambda each: each.prefixlen, default=None)
-        if longest is not None and longest.prefixlen:
+        if longest is not None:
             labels.append(cidr_label(longest))
         found = LabelSet.of(labels)
         if len(found.labels) == 1:
