@@ -74,6 +74,8 @@ class Change:
         heard_anew: Whether it has changed who hears whom.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
         renumbered: (member, labels) of the identities that it may have given, taken or renumbered.
+        renoded: Members whose nodes came, changed or went.
+        relabelled: (member, namespace, name) of pods whose identity is another.
     """
 
     core: Transaction
@@ -87,6 +89,8 @@ class Change:
     heard_anew: bool = attrs.field(default=False, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
     renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
+    renoded: set[str] = attrs.field(factory=set, init=False)
+    relabelled: set[tuple[str, str, str]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
     _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)
 

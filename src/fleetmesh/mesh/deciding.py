@@ -4,9 +4,9 @@ Who may reach whom in a mesh: each end judges by the policies of its own cluster
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +14,8 @@ import attrs
 from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.policies import options_of, read_policies
+from fleetmesh.mesh.policy_tables import ClusterTables
+from fleetmesh.mesh.whereabouts import Address, Whereabouts
 from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
@@ -22,53 +24,14 @@ from fleetmesh.policy.matching import Request
 from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import group_labels
-from fleetmesh.resources.model import Pod
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
+    from fleetmesh._core import EndpointPolicy, PolicyTables
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
-Address = IPv4Address | IPv6Address
-
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
-
-
-@attrs.define
-class LearntNames(MutableMapping[str, list[str]]):
-    """
-    What names have resolved to, as FQDN rules have learnt it: name -> addresses.
-
-    Raises ValueError if something is set that is no list of addresses.
-    """
-
-    version: int = attrs.field(default=0, init=False)
-    _names: dict[str, list[str]] = attrs.field(factory=dict)
-
-    def __getitem__(self, name: str) -> list[str]:
-        return list(self._names[name])
-
-    def __setitem__(self, name: str, addresses: Iterable[str]) -> None:
-        if isinstance(addresses, str):
-            raise ValueError(f"addresses of {name!r} are a string; expected a list of addresses")
-        self._names[name] = [str(ip_address(each)) for each in addresses]
-        self.version += 1
-
-    def __delitem__(self, name: str) -> None:
-        del self._names[name]
-        self.version += 1
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def parsed(self) -> dict[str, list[Address]]:
-        return {name: list(map(ip_address, addresses)) for name, addresses in self._names.items()}
-
-    def copy(self) -> LearntNames:
-        return LearntNames({name: list(addresses) for name, addresses in self._names.items()})
 
 
 @attrs.frozen
@@ -78,15 +41,20 @@ class PolicyChange:
 
     Attributes:
         identities: (member, labels) of identities that came, went, or got another number.
-        pods: (member, namespace, name) of pods that came, changed or went.
+        pods: (member, namespace, name) of pods that came, changed, went or got other labels.
+        nodes: Members whose nodes came, changed or went.
         policies: Members whose policies changed.
         hearing: Whether members came or went, or hear others than before.
     """
 
     identities: frozenset[tuple[str, LabelSet]]
     pods: frozenset[tuple[str, str, str]]
+    nodes: frozenset[str]
     policies: frozenset[str]
     hearing: bool
+
+    def __bool__(self) -> bool:
+        return any(attrs.astuple(self, recurse=False))
 
 
 @attrs.frozen
@@ -125,16 +93,23 @@ class Deciding:
     """
     What decides in a mesh, made when it is first asked and brought up to date by what changed. Of one
     thread at a time.
+
+    Attributes:
+        whereabouts: Who is at an address.
+        revision: Another number whenever something has changed that may decide.
     """
 
     view: Viewpoint
     dns: Mapping[str, Sequence[Address]]
     registry: IdentityRegistry = attrs.field(factory=IdentityRegistry)
-    _at: dict[Address, list[tuple[str, str, str]]] = attrs.field(factory=dict, init=False)
+    whereabouts: Whereabouts = attrs.field(init=False)
+    revision: int = attrs.field(default=0, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
+    _tables: dict[str, ClusterTables] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.whereabouts = Whereabouts(self._number_of)
         for member in self.view.members.values():
             self._join(member)
 
@@ -158,28 +133,34 @@ class Deciding:
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
             if cluster in others:
                 self._move(old, cluster, namespace, pod)
+        for name in {each for change in batch for each in change.nodes} & {*others}:
+            self.whereabouts.settle_nodes(view.members[name])
         if any(change.hearing for change in batch):
             for name, judge in self._judges.items():
-                judge.hear(self._heard_by(name))
+                judge.hear(self.heard_by(name))
         touched = {name for change in batch for name in change.policies}
         services = {name for name, judge in self._judges.items() if judge.hangs_on_services}
         for name in touched | services:
             self._judges.pop(name, None)
         if touched or gone:
             self._held_judges.clear()
+        if any(batch) or left or new or services:
+            self.revision += 1
 
     def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
         """What names have resolved to."""
         self.dns = dns
+        self.revision += 1
         for judge in (*self._judges.values(), *self._held_judges.values()):
             judge.dns = dns
 
     def _join(self, member: MemberView) -> None:
         for labels in member._store.identities:
-            self.registry.know(self._identity(member, labels))
+            self.registry.know(self.identity(member, labels))
         for pods in member._store.pods.values():
             for pod in pods.values():
-                self._settle(member.name, pod)
+                self.whereabouts.settle(member, pod)
+        self.whereabouts.settle_nodes(member)
 
     def _leave(self, old: Viewpoint, name: str) -> None:
         member = old.members[name]
@@ -187,44 +168,45 @@ class Deciding:
             self._forget(member, labels)
         for pods in member._store.pods.values():
             for pod in pods.values():
-                self._unsettle(name, pod)
+                self.whereabouts.unsettle(member, pod)
+        self.whereabouts.unsettle_nodes(name)
         self._judges.pop(name, None)
+        self._tables.pop(name, None)
 
     def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
         before, after = old.members[name], self.view.members[name]
         self._forget(before, labels)
         if labels in after._store.identities:
-            self.registry.know(self._identity(after, labels))
+            self.registry.know(self.identity(after, labels))
+            if labels in before._store.identities:
+                self._note_again(after, labels)
         elif name in self._judges:
             self._judges[name].forget(labels)
+
+    def _note_again(self, member: MemberView, labels: LabelSet) -> None:
+        """Pods that stayed may have another number."""
+        for namespace, pods in member._store.identity_of.items():
+            for name, each in pods.items():
+                if each == labels:
+                    self.whereabouts.note(member._store.pods.group(namespace)[name])
 
     def _forget(self, member: MemberView, labels: LabelSet) -> None:
         numbered = member._store.identities.get(labels)
         if numbered is not None and numbered.number != UNNUMBERED:
-            self.registry.forget(self._identity(member, labels).number)
+            self.registry.forget(self.identity(member, labels).number)
 
     def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
         before = old.members[name]._store.pods.group(namespace).get(pod)
         after = self.view.members[name]._store.pods.group(namespace).get(pod)
         if before is not None:
-            self._unsettle(name, before)
+            self.whereabouts.unsettle(old.members[name], before)
         if after is not None:
-            self._settle(name, after)
-
-    def _settle(self, name: str, pod: Pod) -> None:
-        for address in pod.addresses if not pod.template.host_network else ():
-            self._at.setdefault(ip_address(address), []).append((name, pod.namespace, pod.name))
-
-    def _unsettle(self, name: str, pod: Pod) -> None:
-        for address in pod.addresses if not pod.template.host_network else ():
-            found = self._at[ip_address(address)]
-            found.remove((name, pod.namespace, pod.name))
-            if not found:
-                del self._at[ip_address(address)]
+            self.whereabouts.settle(self.view.members[name], after)
 
     # Who is there
 
-    def _identity(self, member: MemberView, labels: LabelSet) -> Identity:
+    def identity(self, member: MemberView, labels: LabelSet) -> Identity:
+        """That of a member's pods with these labels."""
         number = member._store.identities[labels].number
         if number == UNNUMBERED:
             return _reserved("init")
@@ -238,7 +220,7 @@ class Deciding:
         if member is None or pod is None:
             return None
         labels = member._store.identity_of.group(namespace).get(name)
-        identity = _reserved("host") if labels is None else self._identity(member, labels)
+        identity = _reserved("host") if labels is None else self.identity(member, labels)
         return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
 
     def _known_pod(self, end: str) -> _Pod:
@@ -246,20 +228,17 @@ class Deciding:
         assert pod is not None, "ends are checked first"
         return pod
 
-    def _pods_at(self, address: Address) -> Iterator[_Pod]:
-        for each in self._at.get(address, ()):
-            pod = self._pod("/".join(each))
-            if pod is not None:
-                yield pod
+    def _number_of(self, name: tuple[str, str, str]) -> tuple[int, int]:
+        """Of a pod's identity, and of its cluster; zeros where it goes with its cluster."""
+        pod = self._pod("/".join(name))
+        return (0, 0) if pod is None else (pod.identity.number, self.view.members[name[0]].cluster_id)
 
-    def _node_at(self, address: Address) -> str | None:
-        """The member whose node has that address."""
-        for member in self.view.members.values():
-            for node in member._store.nodes.values():
-                for kind, text in node.addresses:
-                    if kind in {"InternalIP", "ExternalIP"} and _is(text, address):
-                        return member.name
-        return None
+    def heard_pods_at(self, address: Address, cluster: str) -> Iterator[_Pod]:
+        """Those of an address that a cluster knows."""
+        for each in self.whereabouts.pods_at(address):
+            pod = self._pod("/".join(each))
+            if pod is not None and self._hears(cluster, pod.cluster):
+                yield pod
 
     def judge(self, cluster: str) -> PolicyJudge:
         """That of a cluster, which knows the pods of all that it hears."""
@@ -272,10 +251,11 @@ class Deciding:
         member = self.view.members[cluster]
         options = options_of(self.view, member)
         judge = PolicyJudge(self.registry, options, rules, tuple(_groups(member)), self.dns)
-        judge.hear(self._heard_by(cluster))
+        judge.hear(self.heard_by(cluster))
         return judge
 
-    def _heard_by(self, cluster: str) -> list[int]:
+    def heard_by(self, cluster: str) -> list[int]:
+        """The ids of the members that it knows of, its own among them."""
         others = self.view.members.values()
         return [each.cluster_id for each in others if self._hears(cluster, each.name)]
 
@@ -333,7 +313,7 @@ class Deciding:
         cluster = self._cluster(own)
         if cluster is None or own == other:
             return None
-        subject, on_host = self._subject(own)
+        subject, on_host = self.subject(own)
         judge = self.judge(cluster)
         conflict = judge.conflict(subject, on_host=on_host)
         held = None if conflict is None else self._held_judge(cluster, subject.labels)
@@ -342,6 +322,34 @@ class Deciding:
         else:
             judge = held
         return _Case(judge, subject, self._peer(other, cluster, judge)[0], on_host, conflict)
+
+    # For data paths
+
+    def tables(self, cluster: str) -> PolicyTables:
+        """What its nodes decide with."""
+        if cluster not in self._tables:
+            self._tables[cluster] = ClusterTables(self, cluster)
+        return self._tables[cluster].newest()
+
+    def policy_of(self, cluster: str, subject: Identity, *, on_host: bool = False) -> EndpointPolicy:
+        """By what an endpoint is judged; where its rules are in conflict, by what was in force before."""
+        judge = self.judge(cluster)
+        if judge.conflict(subject, on_host=on_host) is not None:
+            judge = self._held_judge(cluster, subject.labels) or judge
+        return judge.policy(subject, on_host=on_host)
+
+    def told_by_address(self, cluster: str) -> Iterator[tuple[_Pod, Identity]]:
+        """Pods that are somebody else to a cluster than at home, since networks select pods."""
+        judge = self.judge(cluster)
+        for member in self.view.members.values():
+            if self._told_by_labels(member.name, cluster) or not self._hears(cluster, member.name):
+                continue
+            for namespace, pods in member._store.pods.items():
+                for name in pods:
+                    pod = self._known_pod(f"{member.name}/{namespace}/{name}")
+                    seen = pod.identity if pod.on_host else self._pod_peer(pod, cluster, judge)
+                    if seen != pod.identity:
+                        yield pod, seen
 
     def pods(self) -> list[str]:
         """All pods, as ends."""
@@ -378,7 +386,7 @@ class Deciding:
         return self._hears(viewer, name) and not any(judge.selects_by_address for judge in judges)
 
     def _kind(self, pod: str, end: str) -> tuple[int, int]:
-        return self._subject(pod)[0].number, self.seen(pod, end).number
+        return self.subject(pod)[0].number, self.seen(pod, end).number
 
     def check(self, end: str) -> None:
         """
@@ -406,7 +414,8 @@ class Deciding:
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
-        for pod in self._pods_at(ip_address(address)):
+        for each in self.whereabouts.pods_at(ip_address(address)):
+            pod = self._known_pod("/".join(each))
             if pod.cluster == cluster:
                 return f"{pod.cluster}/{pod.name}"
         return None
@@ -423,7 +432,8 @@ class Deciding:
         cluster, slash, _ = end.partition("/")
         return cluster if slash else None
 
-    def _subject(self, end: str) -> tuple[Identity, bool]:
+    def subject(self, end: str) -> tuple[Identity, bool]:
+        """Who an end is to its own cluster's policies, and whether that is the node."""
         pod = self._pod(end)
         if pod is not None and not pod.on_host:
             return pod.identity, False
@@ -440,10 +450,9 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "ip":
             address = ip_address(name)
-            for pod in self._pods_at(address):
-                if self._hears(cluster, pod.cluster):
-                    return self._pod_peer(pod, cluster, judge), ""
-            node = self._node_at(address)
+            for pod in self.heard_pods_at(address, cluster):
+                return self._pod_peer(pod, cluster, judge), ""
+            node = self.whereabouts.node_at(address)
             if node is not None and self._hears(cluster, node):
                 return _reserved("host" if node == cluster else "remote-node"), ""
             return judge.of_address(address), ""
@@ -554,14 +563,6 @@ def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:
 @lru_cache
 def _reserved(name: str) -> Identity:
     return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
-
-
-def _is(text: str, address: Address) -> bool:
-    """Whether a text, which may be no address, is that one."""
-    try:
-        return ip_address(text) == address
-    except ValueError:
-        return False
 
 
 def _joined_anew(old: Viewpoint, view: Viewpoint, name: str) -> bool:

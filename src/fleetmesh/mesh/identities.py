@@ -57,6 +57,7 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
         new = None if pod is None else _labels(store, pod, member.name)
         if old == new:
             continue
+        change.relabelled.add((member.name, namespace, name))
         if old is not None:
             steps[old] -= 1
         if new is None:

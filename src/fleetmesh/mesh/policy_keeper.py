@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.mesh.deciding import Deciding, LearntNames, PolicyChange
+from fleetmesh.mesh.deciding import Deciding, PolicyChange
+from fleetmesh.mesh.learnt_names import LearntNames
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
@@ -46,9 +47,12 @@ class PolicyKeeper:
                 self._noted.clear()
                 return
             pods = {(name, *pod) for name, dirty in change.dirty.items() for pod in dirty.running_pods}
-            policies = {name for name, dirty in change.dirty.items() if dirty.policies}
             noted = PolicyChange(
-                frozenset(change.renumbered), frozenset(pods), frozenset(policies), change.heard_anew
+                frozenset(change.renumbered),
+                frozenset(pods | change.relabelled),
+                frozenset(change.renoded),
+                frozenset(name for name, dirty in change.dirty.items() if dirty.policies),
+                change.heard_anew,
             )
             self._noted.append((view.snapshot.generation, noted))
 

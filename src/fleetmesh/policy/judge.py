@@ -4,7 +4,7 @@ One cluster's policies over the identities that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import attrs
@@ -43,6 +43,7 @@ _PARSER_BYTES = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns"}
 _AUTHENTICATION = ("disabled", "spire", "test-always-fail")
 _ENFORCEMENTS = ("default", "always", "never")
 _DENY, _ALLOW = 255, 1
+_FAMILIES: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _PORT_BITS = 24
 
 
@@ -172,14 +173,40 @@ class PolicyJudge:
         network that any policy names makes of it (pkg/ipcache).
         """
         names = [each.label for each in self._names if self._resolved(each, address)]
-        groups = [label for network, labels in self.groups if address in network for label in labels]
-        networks = [each for each in self._networks if address in each]
-        if not names and not groups and not networks:
-            return self.world(address.version)
-        labels = [world_label(address.version, dual_stack=self.options.dual_stack), *groups, *names]
-        longest = max(networks, key=lambda each: each.prefixlen, default=None)
-        if longest is not None:
-            labels.append(cidr_label(longest))
+        around = [each for each in self._told_networks() if address in each]
+        return self._identity_within(address.version, around, names)
+
+    def networks_of_the_world(self) -> Iterator[tuple[Network, Identity]]:
+        """
+        What `of_address` says, by networks: of those here the longest that holds an address has its identity.
+        """
+        resolved: dict[Network, list[Label]] = {}
+        for name in self._names:
+            for address in {each for found in self.dns.values() for each in found}:
+                if self._resolved(name, address):
+                    resolved.setdefault(_single(address), []).append(name.label)
+        wanted = {*_FAMILIES, *self._told_networks(), *resolved}
+        around: list[Network] = []
+        for network in sorted(wanted, key=lambda each: (each.version, each.network_address, each.prefixlen)):
+            while around and network.network_address not in around[-1]:
+                around.pop()
+            around.append(network)
+            yield network, self._identity_within(network.version, around, resolved.get(network, []))
+
+    def _told_networks(self) -> set[Network]:
+        return {*self._networks, *(network for network, _ in self.groups)}
+
+    def _identity_within(
+        self, version: int, around: Collection[Network], names: Collection[Label]
+    ) -> Identity:
+        """Of addresses that are in these networks and no others, and have these names."""
+        groups = [label for network, labels in self.groups if network in around for label in labels]
+        named = [each for each in around if each in self._networks]
+        if not names and not groups and not named:
+            return self.world(version)
+        labels = [world_label(version, dual_stack=self.options.dual_stack), *groups, *names]
+        if named:
+            labels.append(cidr_label(max(named, key=lambda each: each.prefixlen)))
         found = LabelSet.of(labels)
         if len(found.labels) == 1:
             return Identity(RESERVED[found.labels[0].key], found)
@@ -239,7 +266,7 @@ class PolicyJudge:
             advice = f"mend one of the rules that {conflict.words}"
             ends = (conflict.one, conflict.other)
             return Side(direction, "deny", True, False, rules=ends, advice=advice)
-        policy = self._policy(subject, on_host=on_host)
+        policy = self.policy(subject, on_host=on_host)
         ingress = direction == "ingress"
         found, precedence, auth, explicit, _ = policy.lookup(ingress, peer.number, flow.protocol, flow.port)
         enforced = policy.enforced(ingress)
@@ -267,7 +294,7 @@ class PolicyJudge:
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool = False
     ) -> FlowVerdict:
         """What `decide` says of the connection, without the reason; requests are left aside."""
-        policy = self._policy(subject, on_host=on_host)
+        policy = self.policy(subject, on_host=on_host)
         if policy.conflict is not None:
             return "deny"
         found, precedence, *_ = policy.lookup(direction == "ingress", peer.number, flow.protocol, flow.port)
@@ -278,13 +305,14 @@ class PolicyJudge:
 
     def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
         """Why an endpoint's policy can't be resolved, if it can't (pkg/policy mergePortProto)."""
-        found = self._policy(subject, on_host=on_host).conflict
+        found = self.policy(subject, on_host=on_host).conflict
         if found is None:
             return None
         one, other, why = found
         return Conflict(self.rules[one].source, self.rules[other].source, why)
 
-    def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+    def policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        """By what an endpoint is judged, which follows the identities that come and go."""
         key = (subject.labels, on_host)
         if key not in self._policies:
             self._policies[key] = self._repository.resolve(
@@ -441,6 +469,10 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
             return False
         return (PROTOCOL_NUMBERS[known.protocol], known.number) == (flow.protocol, flow.port)
     return not port.first or port.first <= flow.port <= port.last
+
+
+def _single(address: IPv4Address | IPv6Address) -> Network:
+    return ip_network((address.packed, address.max_prefixlen))
 
 
 def _words(port: PortRange) -> str:
