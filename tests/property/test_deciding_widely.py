@@ -1,0 +1,83 @@
+"""
+Whatever way led to a fleet and its policies, and whatever was asked on the way, the same is decided as in
+one that is declared so from the beginning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+import fleetmesh as fm
+from doubles.effort import examples
+from doubles.policy import world_of
+from doubles.policy_histories import History, histories
+from doubles.policy_run import PolicyRun, decisions, decisions_anew
+
+CLUSTERS = ("cluster1", "cluster2", "cluster3")
+MESHES = st.sampled_from(
+    [
+        {},
+        {},
+        {"mode": "strict"},
+        {"max_connected_clusters": 511},
+        {"topology": fm.Topology.hub("cluster2")},
+        {"topology": fm.Topology.pairs([("cluster1", "cluster3")]), "mode": "strict"},
+    ]
+)
+ASSERTED = ("verdict", "enforced", "matched", "l7", "auth", "l7_allow")
+
+
+def run(history: History, **how: Any) -> PolicyRun:
+    """With questions on the way, all of which are answered as if nothing had been asked before."""
+    ran = PolicyRun(history, **how)
+    for step in history.steps:
+        if step.what == "ask":
+            flows = ran.flows(step.given, 10)
+            check(flows, decisions(ran.mesh, flows), decisions_anew(ran.mesh, flows))
+        else:
+            ran.take(step)
+    return ran
+
+
+def check(flows: list[dict[str, Any]], found: list[Any], wanted: list[Any]) -> None:
+    for flow, one, other in zip(flows, found, wanted, strict=True):
+        if one != other:
+            note(f"{flow}\n found {one}\nwanted {other}")
+        assert one == other
+
+
+@settings(max_examples=examples(24), deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories(clusters=CLUSTERS, oddities=True, most=12), how=MESHES)
+def test_what_decides_follows_every_kind_of_change(history: History, how: dict[str, Any]) -> None:
+    ran = run(history, **how)
+    flows = ran.flows(1000, 60)
+    found = decisions(ran.mesh, flows)
+
+    check(flows, found, decisions_anew(ran.mesh, flows))
+    check(flows, decisions(ran.mesh.fork(), flows), found)
+    if not ran.holds_on():
+        check(flows, found, decisions(ran.rebuilt(), flows))
+    for mesh, asked, decided in ran.behind:
+        check(asked, decisions(mesh, asked), decided)
+
+
+@settings(max_examples=examples(24), deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=histories(most=8))
+def test_a_mesh_that_was_changed_decides_as_the_double(history: History) -> None:
+    ran = run(history)
+    flows = ran.flows(1000, 60)
+    double = world_of(ran.case(flows))
+    if ran.holds_on():
+        return
+    for flow, (_, *sides, _) in zip(flows, decisions(ran.mesh, flows), strict=True):
+        l7 = {name: flow[name] for name in ("http", "dns_query") if name in flow}
+        wanted = double.decide(flow["from"], flow["to"], flow["proto"], flow["port"], **l7)
+        for direction, side in zip(("egress", "ingress"), sides, strict=True):
+            expected = wanted[direction]
+            assert (side is None) == (expected is None)
+            if side is not None:
+                found = {name: getattr(side, name) for name in ASSERTED}
+                assert found == {name: getattr(expected, name) for name in ASSERTED}, flow
