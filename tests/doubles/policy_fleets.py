@@ -345,9 +345,7 @@ def pod(
         "kind": "Pod",
         "metadata": {"name": name, "namespace": space, "labels": own},
         "spec": {"serviceAccountName": "default", "containers": [container]},
-        "status": {
-            "podIPs": [{"ip": f"10.{cluster}.0.{number}"}, {"ip": f"fd00:10:{cluster}::{number:x}"}]
-        },
+        "status": {"podIPs": [{"ip": f"10.{cluster}.0.{number}"}, {"ip": f"fd00:10:{cluster}::{number:x}"}]},
     }
 
 

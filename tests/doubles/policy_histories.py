@@ -136,9 +136,7 @@ def pods(number: int) -> st.SearchStrategy[Document]:
         return pod(number, place, own if labels is None else labels, usual if port is None else port)
 
     places = st.integers(0, len(PODS) - 1)
-    return st.builds(
-        made, places, st.sampled_from([None, *others]), st.sampled_from([None, None, *ports])
-    )
+    return st.builds(made, places, st.sampled_from([None, *others]), st.sampled_from([None, None, *ports]))
 
 
 namespaces = st.builds(

@@ -169,7 +169,10 @@ def odd_policies(name: str) -> st.SearchStrategy[Document]:
         st.sampled_from([{"namespaces": {}}, spaces]),
     )
     block = st.builds(
-        _network_policy, st.just(name), st.sampled_from(["10.0.0.0/8", "0.0.0.0/0"]), st.sampled_from(LOCAL[:2])
+        _network_policy,
+        st.just(name),
+        st.sampled_from(["10.0.0.0/8", "0.0.0.0/0"]),
+        st.sampled_from(LOCAL[:2]),
     )
     names = st.builds(_names, st.just(name), st.sampled_from(["api.example.com", "*.example.org"]))
     return st.one_of(

@@ -152,10 +152,10 @@ class PolicyRun:
     def flows(self, seed: int, count: int) -> list[dict[str, Any]]:
         """Between what there is."""
         members = self.mesh.members
-        pods = [
-            f"{name}/{pod.namespace}/{pod.name}" for name, each in members.items() for pod in each.pods
+        pods = [f"{name}/{pod.namespace}/{pod.name}" for name, each in members.items() for pod in each.pods]
+        own = [
+            address for each in members.values() for pod in each.pods[::2] for address in pod.addresses[:1]
         ]
-        own = [address for each in members.values() for pod in each.pods[::2] for address in pod.addresses[:1]]
         others = [
             *(f"ip:{address}" for address in (*ADDRESSES, *own)),
             *(f"entity:{name}" for name in ENTITIES),
