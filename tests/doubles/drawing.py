@@ -35,9 +35,14 @@ def tried(strategy: st.SearchStrategy[T], count: int, check: Callable[[T], R]) -
         try:
             said.append(check(nth(strategy, number)))
         except AssertionError:
-            _run(strategy, number, check, phases=[Phase.generate, Phase.shrink])
+            fail_small(strategy, number, check)
             raise
     return said
+
+
+def fail_small(strategy: st.SearchStrategy[T], number: int, check: Callable[[T], Any]) -> None:
+    """Fails as a check does that fails on an example, but on the smallest that hypothesis makes of it."""
+    _run(strategy, number, check, phases=[Phase.generate, Phase.shrink])
 
 
 def _run(
