@@ -31,6 +31,7 @@ from doubles.policy_fleets import (
     service,
 )
 from doubles.policy_oddities import odd_objects, odd_policies
+from doubles.policy_variants import at_all_ports, of_everybody
 
 Document = dict[str, Any]
 
@@ -96,8 +97,8 @@ class Scope:
 
     @property
     def kinds_of_steps(self) -> list[str]:
-        known = ["apply", "apply", "apply", "delete", "policy", "policy", "policy", "withdraw"]
-        known += ["learn", "leave", "join", "fork", "ask", "ask", "ask"]
+        known = ["apply"] * 4 + ["delete"] + ["policy"] * 5 + ["withdraw", "learn", "leave"]
+        known += ["join"] * 3 + ["fork"] + ["ask"] * 4
         return [*known, "fail", "restore"] if self.oddities else known
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
@@ -112,7 +113,7 @@ class Scope:
             kinds.append(cluster_policies(name))
         if self.oddities:
             kinds.append(odd_policies(name))
-        return st.one_of(kinds)
+        return st.one_of(kinds).flatmap(_often_of_everybody)
 
     def objects(self, number: int) -> st.SearchStrategy[Document]:
         """All but policies."""
@@ -120,6 +121,11 @@ class Scope:
         if self.oddities:
             kinds += [odd_objects(number)] * 2
         return st.one_of(kinds)
+
+
+def _often_of_everybody(policy: Document) -> st.SearchStrategy[Document]:
+    """So that most ends have a policy, and more than one speaks about a flow."""
+    return st.sampled_from([policy, of_everybody(policy), at_all_ports(of_everybody(policy))])
 
 
 def _nodes_only(config: dict[str, Any]) -> list[str]:
@@ -192,7 +198,7 @@ def histories(
     scope = Scope(tuple(clusters), draw(st.booleans()), oddities)
     starts = {}
     for number, name in enumerate(clusters, 1):
-        policies = [draw(scope.policies(f"p{at}")) for at in range(draw(st.integers(0, 2)))]
+        policies = [draw(scope.policies(f"p{at}")) for at in range(draw(st.integers(1, 3)))]
         joined = number == 1 or draw(st.sampled_from([True, True, False]))
         starts[name] = Start(number, draw(scope.settings()), (*population(number), *policies), joined)
     return History(starts, tuple(draw(st.lists(steps(scope, starts), min_size=most // 2, max_size=most))))
@@ -215,7 +221,7 @@ def _flow(drawn: random.Random, judged: Sequence[str], others: Sequence[str]) ->
     other = drawn.choice([each for each in (*judged, *others) if each != one])
     source, to = (one, other) if drawn.random() < 0.5 else (other, one)
     protocol = drawn.choice(["TCP", "TCP", "TCP", "UDP", "SCTP", "ICMP"])
-    port = drawn.choice((8, 3, 5) if protocol == "ICMP" else PORTS)
+    port = drawn.choice((8, 3, 5) if protocol == "ICMP" else (*PORTS, 80, 80, 53))
     flow: dict[str, Any] = {"from": source, "to": to, "proto": protocol, "port": port}
     if protocol == "TCP":
         flow["http"] = {
