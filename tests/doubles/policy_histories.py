@@ -44,11 +44,11 @@ class Step:
     """
     Attributes:
         what: `apply` or `delete` an object; `policy`, a new one, or in the place of one that is there;
-            `withdraw` a policy; `leave`; `join`, with what is declared by then, or as the member that left;
+            `withdraw` a policy; `leave`; `join`, as the member that left, or as another of its name;
             `fail` or `restore`; `learn` what a name resolves to; `fork`; `ask`.
         cluster: Where; "" is everywhere.
-        given: The object, the policy, the addresses, what to join with, whether to go on with the fork, or
-            the seed of the flows to ask about.
+        given: The object, the policy, the addresses, whether to go on with the fork, or the seed of the flows
+            to ask about. Of another that joins its id, its settings, and the places of the objects it lacks.
         place: Which policy, counted over those there are; `None` is a new one.
         name: That resolves.
     """
@@ -177,8 +177,9 @@ def steps(draw: st.DrawFn, scope: Scope, starts: dict[str, Start]) -> Step:
             addresses = draw(st.lists(st.sampled_from(ADDRESSES), max_size=2))
             return Step(what, given=addresses, name=draw(st.sampled_from(NAMES)))
         case "join":
-            anew = (draw(st.sampled_from([number, number, number + 10])), draw(scope.settings()))
-            return Step(what, cluster, draw(st.sampled_from([None, anew])))
+            again = draw(st.sampled_from([number, number, number + 10])), draw(scope.settings())
+            lost = draw(st.sets(st.integers(0, 20), max_size=8))
+            return Step(what, cluster, draw(st.sampled_from([None, (*again, lost)])))
         case "fork":
             return Step(what, given=draw(st.booleans()))
         case "ask":

@@ -148,7 +148,7 @@ NEGATIVE = (
 def odd_policies(name: str) -> st.SearchStrategy[Document]:
     directions = st.sampled_from(["ingress", "egress"])
     spaces = {"namespaces": {"matchExpressions": [{"key": "env", "operator": "NotIn", "values": ["dev"]}]}}
-    peers = st.one_of(
+    peers: st.SearchStrategy[tuple[str, str, Any]] = st.one_of(
         st.tuples(directions, st.just("CIDR"), st.sampled_from(LOCAL)),
         st.tuples(directions, st.just("Endpoints"), st.sampled_from(NEGATIVE)),
         st.just(("egress", "Services", {"k8sServiceSelector": {"selector": {}}})),

@@ -88,8 +88,9 @@ class PolicyRun:
         declared = self.declared[step.cluster]
         if step.what == "join" and not declared.joined:
             if step.given is not None:
-                declared.number, declared.config = step.given
-                declared.left = None
+                declared.number, declared.config, lost = step.given
+                left = [each for at, each in enumerate(declared.documents.items()) if at not in lost]
+                declared.documents, declared.left = dict(left), None
             self._join(step.cluster)
         if not declared.joined:
             return

@@ -24,7 +24,7 @@ def is_cilium(document: Document) -> bool:
 
 def of_everybody(document: Document) -> Document:
     """With all that it may have as its subject."""
-    everybody = {"namespaces": {}} if document["kind"] == CLUSTER_POLICY else {}
+    everybody: Document = {"namespaces": {}} if document["kind"] == CLUSTER_POLICY else {}
     subjects = ("endpointSelector", "nodeSelector", "podSelector", "subject")
     spec = {name: everybody if name in subjects else each for name, each in document["spec"].items()}
     return document | {"spec": spec}
@@ -138,7 +138,7 @@ def by_ports(document: Document) -> Document:
     """Rules that name ports are about all peers."""
     peers = ("Endpoints", "Entities", "CIDR", "CIDRSet", "FQDNs", "Services", "")
     named = {way + peer for way in ("from", "to") for peer in peers}
-    everybody = {} if document["kind"] != CLUSTER_POLICY else {"namespaces": {}}
+    everybody: Document = {} if document["kind"] != CLUSTER_POLICY else {"namespaces": {}}
 
     def about_all(rule: Document) -> Document:
         if not any(name in rule for name in ("toPorts", "ports", "protocols")):

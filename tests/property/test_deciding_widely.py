@@ -17,7 +17,7 @@ from doubles.policy_histories import History, histories
 from doubles.policy_run import PolicyRun, decisions, decisions_anew
 
 CLUSTERS = ("cluster1", "cluster2", "cluster3")
-MESHES = st.sampled_from(
+MESHES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {},
         {},

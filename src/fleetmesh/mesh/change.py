@@ -73,6 +73,7 @@ class Change:
         identity_bits: Of an identity's number below its cluster's id.
         heard_anew: Whether it has changed who hears whom.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
+        joined: The names of members that it has let in.
         renumbered: (member, labels) of the identities that it may have given, taken or renumbered.
     """
 
@@ -86,6 +87,7 @@ class Change:
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
+    joined: set[str] = attrs.field(factory=set, init=False)
     renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
     _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)

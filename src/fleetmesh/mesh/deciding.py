@@ -80,12 +80,14 @@ class PolicyChange:
         identities: (member, labels) of identities that came, went, or got another number.
         pods: (member, namespace, name) of pods that came, changed or went.
         policies: Members whose policies changed.
+        joined: Members that came, of whom nothing is left that was known under their names.
         hearing: Whether members came or went, or hear others than before.
     """
 
     identities: frozenset[tuple[str, LabelSet]]
     pods: frozenset[tuple[str, str, str]]
     policies: frozenset[str]
+    joined: frozenset[str]
     hearing: bool
 
 
@@ -145,16 +147,22 @@ class Deciding:
         batch = list(changes)
         old, self.view = self.view, view
         gone = [name for name in old.members if old.members[name] is not view.members.get(name)]
-        left = [name for name in gone if name not in view.members or _joined_anew(old, view, name)]
+        came = {name for change in batch for name in change.joined}
+        left = [name for name in gone if name not in view.members or name in came]
         for name in left:
             self._leave(old, name)
         new = [name for name in view.members if name not in old.members or name in left]
         for name in new:
             self._join(view.members[name])
         others = [name for name in gone if name not in left]
-        for name, labels in {each for change in batch for each in change.identities}:
-            if name in others:
-                self._renumber(old, name, labels)
+        renumbered = [
+            each for each in {each for change in batch for each in change.identities} if each[0] in others
+        ]
+        # What one gives back another may have been given.
+        for name, labels in renumbered:
+            self._forget(old.members[name], labels)
+        for name, labels in renumbered:
+            self._know(name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
             if cluster in others:
                 self._move(old, cluster, namespace, pod)
@@ -190,11 +198,10 @@ class Deciding:
                 self._unsettle(name, pod)
         self._judges.pop(name, None)
 
-    def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
-        before, after = old.members[name], self.view.members[name]
-        self._forget(before, labels)
-        if labels in after._store.identities:
-            self.registry.know(self._identity(after, labels))
+    def _know(self, name: str, labels: LabelSet) -> None:
+        member = self.view.members[name]
+        if labels in member._store.identities:
+            self.registry.know(self._identity(member, labels))
         elif name in self._judges:
             self._judges[name].forget(labels)
 
@@ -562,7 +569,3 @@ def _is(text: str, address: Address) -> bool:
         return ip_address(text) == address
     except ValueError:
         return False
-
-
-def _joined_anew(old: Viewpoint, view: Viewpoint, name: str) -> bool:
-    return old.members[name].cluster_id != view.members[name].cluster_id

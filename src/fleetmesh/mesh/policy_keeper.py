@@ -48,7 +48,11 @@ class PolicyKeeper:
             pods = {(name, *pod) for name, dirty in change.dirty.items() for pod in dirty.running_pods}
             policies = {name for name, dirty in change.dirty.items() if dirty.policies}
             noted = PolicyChange(
-                frozenset(change.renumbered), frozenset(pods), frozenset(policies), change.heard_anew
+                frozenset(change.renumbered),
+                frozenset(pods),
+                frozenset(policies),
+                frozenset(change.joined),
+                change.heard_anew,
             )
             self._noted.append((view.snapshot.generation, noted))
 

@@ -49,11 +49,14 @@ class IdentityRegistry:
     Attributes:
         statements: What selectors ask of labels, by number.
         core: What repositories of policies are made with.
+        _lent: The numbers that identities have which were given more labels.
     """
 
     statements: Statements = attrs.field(factory=Statements)
     core: _core.PolicyIdentities = attrs.field(factory=_core.PolicyIdentities)
     _made: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
+    _labelled: dict[tuple[int, LabelSet], Identity] = attrs.field(factory=dict, init=False)
+    _lent: dict[int, tuple[int, LabelSet]] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -62,6 +65,9 @@ class IdentityRegistry:
 
     def know(self, identity: Identity) -> None:
         """An identity that peers may have; in the place of another of that number."""
+        lent = self._lent.pop(identity.number, None)
+        if lent is not None:
+            del self._labelled[lent]
         terms = self.statements.terms(identity.labels)
         ports = self.statements.named_ports(identity.named_ports)
         self._taken.add(identity.number)
@@ -75,21 +81,22 @@ class IdentityRegistry:
     def of_address(self, labels: LabelSet) -> Identity:
         """That of an address with these labels."""
         if labels not in self._made:
-            self._make(Identity(FIRST_LOCAL + len(self._made), labels))
+            self._made[labels] = Identity(FIRST_LOCAL + len(self._made), labels)
+            self.know(self._made[labels])
         return self._made[labels]
 
     def labelled(self, identity: Identity, labels: Sequence[Label], cluster_shift: int) -> Identity:
-        """An identity of the mesh with more labels, which has a number of its own in the same cluster."""
+        """
+        An identity of the mesh with more labels, which has a number of its own in the same cluster, as long
+        as nobody is given that.
+        """
         if not labels:
             return identity
-        found = LabelSet.of([*identity.labels, *labels])
-        if found not in self._made:
-            number = identity.number | ((1 << cluster_shift) - 1)
-            while number in self._taken:
-                number -= 1
-            self._make(Identity(number, found, identity.named_ports))
-        return self._made[found]
-
-    def _make(self, identity: Identity) -> None:
-        self._made[identity.labels] = identity
-        self.know(identity)
+        last = identity.number | ((1 << cluster_shift) - 1)
+        key = (last, LabelSet.of([*identity.labels, *labels]))
+        if key not in self._labelled:
+            number = next(each for each in range(last, 0, -1) if each not in self._taken)
+            made = Identity(number, key[1], identity.named_ports)
+            self.know(made)
+            self._labelled[key], self._lent[number] = made, key
+        return self._labelled[key]
