@@ -1,5 +1,5 @@
 """
-Carries out a history of `doubles.policy_histories` on a mesh, as users would, and keeps what is declared in
+Carries out a history of `doubles.fleet_histories` on a mesh, as users would, and keeps what is declared in
 plain sight, so that the same fleet can be made anew.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 import fleetmesh as fm
+from doubles.fleet_histories import ENTITIES, Document, History, Start, Step, some_flows
 from doubles.policy_fleets import ADDRESSES
-from doubles.policy_histories import ENTITIES, Document, History, Start, Step, some_flows
 from fleetmesh.mesh.deciding import Deciding, decide, flow_of
 
 Key = tuple[str, str, str]

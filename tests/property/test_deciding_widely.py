@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import fleetmesh as fm
 from doubles.drawing import tried
 from doubles.effort import examples
+from doubles.fleet_histories import History, histories
 from doubles.policy import world_of
-from doubles.policy_histories import History, histories
 from doubles.policy_run import PolicyRun, decisions, decisions_anew
 
 CLUSTERS = ("cluster1", "cluster2", "cluster3")
@@ -60,13 +60,31 @@ def test_what_decides_follows_every_kind_of_change() -> None:
         check(flows, decisions(ran.mesh.fork(), flows), found)
         for mesh, asked, decided in ran.behind:
             check(asked, decisions(mesh, asked), decided)
+        check_reachability(ran.mesh, flows[:2])
         if ran.holds_on():
             return False
-        check(flows, found, decisions(ran.rebuilt(), flows))
+        rebuilt = ran.rebuilt()
+        check(flows, found, decisions(rebuilt, flows))
+        assert policy_findings(ran.mesh) == policy_findings(rebuilt)
         return True
 
     told = tried(WIDE, examples(24), check_history)
     assert sum(told) > len(told) / 2
+
+
+def check_reachability(mesh: fm.Mesh, flows: list[dict[str, Any]]) -> None:
+    for flow in flows:
+        how = {"protocol": flow["proto"], "port": flow["port"]}
+        for pod, verdict in mesh.reachability(to=flow["to"], **how).pairs():
+            assert mesh.decide(pod, flow["to"], **how).verdict == verdict, f"{pod} to {flow}"
+        for pod, verdict in mesh.reachability(source=flow["from"], **how).pairs():
+            assert mesh.decide(flow["from"], pod, **how).verdict == verdict, f"{flow} to {pod}"
+
+
+def policy_findings(mesh: fm.Mesh) -> set[tuple[str, str, str]]:
+    return {
+        (each.code, each.subject, each.message) for each in mesh.findings if each.code.startswith("policy-")
+    }
 
 
 def test_a_mesh_that_was_changed_decides_as_the_double() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import fleetmesh as fm
 from doubles.drawing import tried
 from doubles.effort import examples
+from doubles.fleet_histories import ENTITIES, Document, some_flows
 from doubles.policy_fleets import (
     ADDRESSES,
     CLUSTERS,
@@ -27,7 +28,6 @@ from doubles.policy_fleets import (
     network_policies,
     population,
 )
-from doubles.policy_histories import ENTITIES, Document, some_flows
 from doubles.policy_run import text_of
 from doubles.policy_variants import (
     allowing,

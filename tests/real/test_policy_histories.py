@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from doubles.drawing import fail_small, nth
-from doubles.policy_histories import History, histories
+from doubles.fleet_histories import History, histories
 from doubles.policy_run import PolicyRun, decisions
 from real import oracle
 

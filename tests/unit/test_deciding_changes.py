@@ -102,6 +102,9 @@ def test_pods_that_networks_select_come_back_under_another_cluster_id() -> None:
 
     assert decision.source.identity >> 16 == 7
     assert decision.verdict == "allow"
+    # Whom subjects select is counted by members: none of those counted is of the id that is nobody's now.
+    subjects = {each.subject for each in mesh.findings if each.code == "policy-selects-nobody"}
+    assert subjects == {"CiliumNetworkPolicy shop/db"}
 
 
 def test_an_identity_with_more_labels_gives_way_to_one_that_is_given_its_number() -> None:

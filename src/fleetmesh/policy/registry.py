@@ -49,14 +49,15 @@ class IdentityRegistry:
     Attributes:
         statements: What selectors ask of labels, by number.
         core: What repositories of policies are made with.
-        _lent: The numbers that identities have which were given more labels.
+        _labelled: The number of an identity -> what it is with more labels.
+        _lent: The numbers that those have -> the number of the identity.
     """
 
     statements: Statements = attrs.field(factory=Statements)
     core: _core.PolicyIdentities = attrs.field(factory=_core.PolicyIdentities)
     _made: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
-    _labelled: dict[tuple[int, LabelSet], Identity] = attrs.field(factory=dict, init=False)
-    _lent: dict[int, tuple[int, LabelSet]] = attrs.field(factory=dict, init=False)
+    _labelled: dict[int, dict[LabelSet, Identity]] = attrs.field(factory=dict, init=False)
+    _lent: dict[int, int] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,18 +66,24 @@ class IdentityRegistry:
 
     def know(self, identity: Identity) -> None:
         """An identity that peers may have; in the place of another of that number."""
-        lent = self._lent.pop(identity.number, None)
-        if lent is not None:
-            del self._labelled[lent]
+        lender = self._lent.pop(identity.number, None)
+        if lender is not None:
+            made = self._labelled[lender]
+            self._labelled[lender] = {
+                labels: each for labels, each in made.items() if each.number != identity.number
+            }
         terms = self.statements.terms(identity.labels)
         ports = self.statements.named_ports(identity.named_ports)
         self._taken.add(identity.number)
         self.core.set(identity.number, terms, ports)
 
     def forget(self, number: int) -> None:
-        """Nobody has it any more."""
+        """Nobody has it any more, nor with more labels."""
         self._taken.discard(number)
         self.core.remove(number)
+        for made in self._labelled.pop(number, {}).values():
+            del self._lent[made.number]
+            self.forget(made.number)
 
     def of_address(self, labels: LabelSet) -> Identity:
         """That of an address with these labels."""
@@ -92,11 +99,12 @@ class IdentityRegistry:
         """
         if not labels:
             return identity
-        last = identity.number | ((1 << cluster_shift) - 1)
-        key = (last, LabelSet.of([*identity.labels, *labels]))
-        if key not in self._labelled:
+        made = self._labelled.setdefault(identity.number, {})
+        found = LabelSet.of([*identity.labels, *labels])
+        if found not in made:
+            last = identity.number | ((1 << cluster_shift) - 1)
             number = next(each for each in range(last, 0, -1) if each not in self._taken)
-            made = Identity(number, key[1], identity.named_ports)
-            self.know(made)
-            self._labelled[key], self._lent[number] = made, key
-        return self._labelled[key]
+            made[found] = Identity(number, found, identity.named_ports)
+            self.know(made[found])
+            self._lent[number] = identity.number
+        return made[found]
