@@ -19,7 +19,7 @@ from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
 from fleetmesh.policy.matching import Request
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
+from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry, labels_of_reserved
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import group_labels
 from fleetmesh.resources.model import Pod
@@ -560,7 +560,7 @@ def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:
 
 @lru_cache
 def _reserved(name: str) -> Identity:
-    return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
+    return Identity(RESERVED[name], labels_of_reserved(name))
 
 
 def _is(text: str, address: Address) -> bool:

@@ -34,6 +34,12 @@ FIRST_LOCAL = 1 << 24
 """Of addresses, which no other cluster knows by their numbers."""
 
 
+def labels_of_reserved(name: str) -> LabelSet:
+    """What has the API server is a node as well (pkg/identity reservedIdentityLabels)."""
+    more = ("remote-node",) if name == "kube-apiserver" else ()
+    return LabelSet.of(map(reserved, (name, *more)))
+
+
 @attrs.frozen
 class Identity:
     """What policies tell apart: a number, labels, and the named ports of those who have them."""
@@ -62,7 +68,7 @@ class IdentityRegistry:
 
     def __attrs_post_init__(self) -> None:
         for name, number in RESERVED.items():
-            self.know(Identity(number, LabelSet.of([reserved(name)])))
+            self.know(Identity(number, labels_of_reserved(name)))
 
     def know(self, identity: Identity) -> None:
         """An identity that peers may have; in the place of another of that number."""
