@@ -14,6 +14,9 @@
 
 #include "aggregate.h"
 
+/* As in decision.h, which comes after the look-ups. */
+#define FM_INLINE static inline __attribute__((always_inline))
+
 /* The entry of an identity with the longest prefix that the packet's protocol and port have. 1 + the length,
  * or 0.
  *

@@ -21,7 +21,7 @@ from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
 from fleetmesh.policy.matching import Request
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
+from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry, labels_of_reserved
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import group_labels
 from fleetmesh.services.global_service import Backend
@@ -44,6 +44,7 @@ class PolicyChange:
         pods: (member, namespace, name) of pods that came, changed, went or got other labels.
         nodes: Members whose nodes came, changed or went.
         policies: Members whose policies changed.
+        joined: Members that came, of whom nothing is left that was known under their names.
         hearing: Whether members came or went, or hear others than before.
     """
 
@@ -51,6 +52,7 @@ class PolicyChange:
     pods: frozenset[tuple[str, str, str]]
     nodes: frozenset[str]
     policies: frozenset[str]
+    joined: frozenset[str]
     hearing: bool
 
     def __bool__(self) -> bool:
@@ -120,16 +122,22 @@ class Deciding:
         batch = list(changes)
         old, self.view = self.view, view
         gone = [name for name in old.members if old.members[name] is not view.members.get(name)]
-        left = [name for name in gone if name not in view.members or _joined_anew(old, view, name)]
+        came = {name for change in batch for name in change.joined}
+        left = [name for name in gone if name not in view.members or name in came]
         for name in left:
             self._leave(old, name)
         new = [name for name in view.members if name not in old.members or name in left]
         for name in new:
             self._join(view.members[name])
         others = [name for name in gone if name not in left]
-        for name, labels in {each for change in batch for each in change.identities}:
-            if name in others:
-                self._renumber(old, name, labels)
+        renumbered = [
+            each for each in {each for change in batch for each in change.identities} if each[0] in others
+        ]
+        # What one gives back another may have been given.
+        for name, labels in renumbered:
+            self._forget(old.members[name], labels)
+        for name, labels in renumbered:
+            self._know(old, name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
             if cluster in others:
                 self._move(old, cluster, namespace, pod)
@@ -173,18 +181,18 @@ class Deciding:
         self._judges.pop(name, None)
         self._tables.pop(name, None)
 
-    def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
-        before, after = old.members[name], self.view.members[name]
-        self._forget(before, labels)
-        if labels in after._store.identities:
-            self.registry.know(self.identity(after, labels))
-            if labels in before._store.identities:
-                self._note_again(after, labels)
+    def _know(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
+        member = self.view.members[name]
+        before, after = (each._store.identities.get(labels) for each in (old.members[name], member))
+        if after is not None:
+            self.registry.know(self.identity(member, labels))
+            if before is not None and before.number != after.number:
+                self._note_again(member, labels)
         elif name in self._judges:
             self._judges[name].forget(labels)
 
     def _note_again(self, member: MemberView, labels: LabelSet) -> None:
-        """Pods that stayed may have another number."""
+        """In the book, of pods that stayed and have another number."""
         for namespace, pods in member._store.identity_of.items():
             for name, each in pods.items():
                 if each == labels:
@@ -562,8 +570,4 @@ def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:
 
 @lru_cache
 def _reserved(name: str) -> Identity:
-    return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
-
-
-def _joined_anew(old: Viewpoint, view: Viewpoint, name: str) -> bool:
-    return old.members[name].cluster_id != view.members[name].cluster_id
+    return Identity(RESERVED[name], labels_of_reserved(name))

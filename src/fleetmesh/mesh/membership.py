@@ -107,6 +107,7 @@ def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member
 def _enter(change: Change, member: Member) -> None:
     everybody = {**change.members, member.name: member}
     change.members = dict(sorted(everybody.items(), key=lambda item: item[1].cluster_id))
+    change.joined.add(member.name)
     settings = member.settings
     change.core.join(
         member.cluster_id,

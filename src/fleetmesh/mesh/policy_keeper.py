@@ -52,6 +52,7 @@ class PolicyKeeper:
                 frozenset(pods | change.relabelled),
                 frozenset(change.renoded),
                 frozenset(name for name, dirty in change.dirty.items() if dirty.policies),
+                frozenset(change.joined),
                 change.heard_anew,
             )
             self._noted.append((view.snapshot.generation, noted))
