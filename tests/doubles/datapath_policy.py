@@ -30,7 +30,7 @@ class Judging:
 
     def identity(self, address: Address) -> int:
         judge = self._deciding.judge(self._cluster)
-        return everywhere_known(self._deciding._peer(f"ip:{address}", self._cluster, judge)[0].number)
+        return everywhere_known(self._deciding.peer(f"ip:{address}", self._cluster, judge)[0].number)
 
     def judge(self, direction: str, own: Address, other: Address, protocol: int, port: int) -> Side | None:
         ends = [self._end(each) for each in (own, other)]
