@@ -38,7 +38,7 @@ class Judging:
     def identity(self, address: Address) -> int:
         if address not in self._identities:
             judge = self._deciding.judge(self._cluster)
-            number = self._deciding._peer(f"ip:{address}", self._cluster, judge)[0].number
+            number = self._deciding.peer(f"ip:{address}", self._cluster, judge)[0].number
             self._identities[address] = everywhere_known(number)
         return self._identities[address]
 

@@ -89,6 +89,10 @@ def verdicts(mesh: fm.Mesh, fresh: bool) -> dict[str, Any]:
 
 def check_reachability(mesh: fm.Mesh) -> None:
     pods = [f"{name}/shop/{app}" for name in mesh.members for app in APPS if there(mesh, name, app)]
+    matrix = mesh.reachability()
+    for port in (80, 81):
+        for one, other, verdict in matrix.pairs(port=port):
+            assert verdict == mesh.decide(one, other, port=port).verdict
     for end in [*pods, *(f"host:{name}" for name in mesh.members), "ip:10.1.0.10", "ip:192.0.2.1"]:
         for port in (80, 81):
             others = [pod for pod in pods if pod != end]
@@ -123,6 +127,7 @@ def test_what_decides_follows_the_changes_of_its_mesh(data: st.DataObject) -> No
             (member.apply if kind == "apply" else member.delete)(resources)
         if kind == "ask":
             assert verdicts(mesh, fresh=False) == verdicts(mesh, fresh=True)
+            mesh.reachability()  # and what is worked out for it has to follow, too
     assert verdicts(mesh, fresh=False) == verdicts(mesh, fresh=True)
     assert verdicts(mesh.fork(), fresh=False) == verdicts(mesh, fresh=True)
     check_reachability(mesh)

@@ -170,6 +170,8 @@ class Repository {
   void set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules);
 
   EndpointPolicy resolve(Identity subject, bool is_host, bool is_init);
+  // Of a pod whose identity is known by its number; throws std::out_of_range if it is not.
+  EndpointPolicy resolve(IdentityNumber number);
 
   // For rule sets.
   const std::shared_ptr<Identities>& shared_identities() const { return identities_; }

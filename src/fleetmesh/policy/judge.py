@@ -4,7 +4,7 @@ One cluster's policies over the identities that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import attrs
@@ -23,7 +23,7 @@ from fleetmesh.policy.labels import (
     world_label,
 )
 from fleetmesh.policy.matching import Request, dns_matches, http_matches
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
+from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
     EVERYTHING,
@@ -136,7 +136,7 @@ class PolicyJudge:
     _networks: frozenset[Network] = attrs.field(init=False)
     _names: tuple[FqdnSelector, ...] = attrs.field(init=False)
     hangs_on_services: bool = attrs.field(init=False)
-    _of_pods: tuple[Network, ...] | None = attrs.field(init=False)
+    _of_pods: frozenset[Network] | None = attrs.field(init=False)
     _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -159,7 +159,9 @@ class PolicyJudge:
         everywhere = "pods" in options.cidr_match_modes
         asking = [each for each in networks if everywhere or each.of_pods]
         self._of_pods = (
-            tuple({network for each in asking for network in each.networks}) if asking or everywhere else None
+            frozenset(network for each in asking for network in each.networks)
+            if asking or everywhere
+            else None
         )
         self._repository.set_rules(*self._compiler.rules(self.rules))
 
@@ -219,6 +221,13 @@ class PolicyJudge:
     def forget(self, labels: LabelSet) -> None:
         """No endpoint has these labels any more."""
         self._policies.pop((labels, False), None)
+
+    @property
+    def addresses_told_by(self) -> Hashable:
+        """Judges for which that is equal make the same of addresses, nobody's and pods'."""
+        options = self.options
+        modes = frozenset(options.cidr_match_modes)
+        return options.dual_stack, modes, self._networks, self._names, tuple(self.groups), self._of_pods
 
     @property
     def selects_by_address(self) -> bool:
@@ -311,17 +320,25 @@ class PolicyJudge:
         one, other, why = found
         return Conflict(self.rules[one].source, self.rules[other].source, why)
 
-    def policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+    def policy(self, subject: Identity, *, on_host: bool = False) -> _core.EndpointPolicy:
         """By what an endpoint is judged, which follows the identities that come and go."""
         key = (subject.labels, on_host)
-        if key not in self._policies:
-            self._policies[key] = self._repository.resolve(
-                self.registry.statements.terms(subject.labels),
-                self.registry.statements.named_ports(subject.named_ports),
-                on_host,
-                subject.labels.has("reserved", "init"),
-            )
-        return self._policies[key]
+        found = self._policies.get(key)
+        if found is None:
+            found = self._policies[key] = self._resolve(subject, on_host=on_host)
+        return found
+
+    def _resolve(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        # The core has the statements on the labels of pods already.
+        known = self.registry.numbered(subject.number) if subject.number >= FIRST_OF_PODS else None
+        if known is not None and known.labels == subject.labels:
+            return self._repository.resolve_known(subject.number)
+        return self._repository.resolve(
+            self.registry.statements.terms(subject.labels),
+            self.registry.statements.named_ports(subject.named_ports),
+            on_host,
+            subject.labels.has("reserved", "init"),
+        )
 
     def _matches(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool

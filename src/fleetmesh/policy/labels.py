@@ -53,7 +53,7 @@ class Label:
         return f"{self.source}:{self.key}" + (f"={self.value}" if self.value else "")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class LabelKey:
     """A key as selectors have it; of source `any` it stands for the key of whatever source."""
 
