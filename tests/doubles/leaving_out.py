@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import attrs
 
 import fleetmesh as fm
 from doubles.policy_fleets import ADDRESSES
 from fleetmesh.mesh.deciding import Deciding
+from fleetmesh.mesh.ends import Ends
 from fleetmesh.mesh.lint import known_of
 from fleetmesh.mesh.policies import options_of, read_policies
 from fleetmesh.policy.judge import Flow, PolicyJudge
@@ -28,10 +30,14 @@ REQUESTS = (
     Request("DELETE", "/a", "h", {"x-any": "2"}),
 )
 NAMES = ("api.example.com", "a.b.example.org", "other.net")
+L7_PORTS = (53, 80, 8080)
+Mode = Literal["cilium", "strict"]
+MODES: tuple[Mode, ...] = ("cilium", "strict")
+DENY, ALLOW = 255, 1
 DIRECTIONS: tuple[Direction, ...] = ("ingress", "egress")
 
 
-def mesh_of(case: Mapping[str, Any], mode: str = "cilium") -> fm.Mesh:
+def mesh_of(case: Mapping[str, Any], mode: Mode = "cilium") -> fm.Mesh:
     """Of a case as golden/policy.json has them."""
     mesh = fm.Mesh("random", mode=mode)
     for name, declared in case["clusters"].items():
@@ -58,19 +64,30 @@ class Cluster:
         read = read_policies(view, member)
         self.deciding = Deciding(view, self.mesh.dns.parsed())
         self.rules = read.rules
-        self.known = known_of(view, member, read, self.deciding)
+        self.known = known_of(view, member, read, self.deciding, Ends(view))
 
     def decisions(self, rules: Sequence[Rule]) -> list[Any]:
         """Of every flow that may be told from another, in one order."""
         judge = self._judge(rules)
-        flows = list(dict.fromkeys(self._flows()))
-        return [
-            self._said(judge, subject, peer, flow, direction, on_host=on_host)
-            for subject, on_host in self._subjects()
-            for peer in self._peers(judge)
-            for flow in flows
-            for direction in DIRECTIONS
-        ]
+        flows, peers = list(dict.fromkeys(self._flows())), list(self._peers(judge))
+        found: list[Any] = []
+        for subject, on_host in self._subjects():
+            policy = judge._policy(subject, on_host=on_host)
+            if policy.conflict is not None:
+                found.append(policy.conflict[2])
+                continue
+            for direction, peer, flow in product(DIRECTIONS, peers, flows):
+                known, precedence, auth, explicit, _ = policy.lookup(
+                    direction == "ingress", peer.number, flow.protocol, flow.port
+                )
+                rank = precedence & 255
+                if not known or rank == DENY:
+                    found.append("deny")
+                    continue
+                found.append((rank, auth, explicit))
+                if rank != ALLOW and flow.port in L7_PORTS:
+                    found += self._asked(judge, subject, peer, flow, direction, on_host=on_host)
+        return found
 
     def _judge(self, rules: Sequence[Rule]) -> PolicyJudge:
         view, usual = self.mesh.viewpoint(), self.deciding.judge(self.name)
@@ -79,8 +96,8 @@ class Cluster:
         judge.hear(each.cluster_id for each in view.members.values())
         return judge
 
-    def _said(
-        self,
+    @staticmethod
+    def _asked(
         judge: PolicyJudge,
         subject: Identity,
         peer: Identity,
@@ -88,16 +105,12 @@ class Cluster:
         direction: Direction,
         *,
         on_host: bool,
-    ) -> Any:
-        verdict = judge.verdict(subject, peer, flow, direction, on_host=on_host)
-        if verdict == "deny":
-            return verdict
-        asked = [flow]
-        if verdict == "redirect":
-            asked = [*(attrs.evolve(flow, http=each) for each in REQUESTS)]
-            asked += (attrs.evolve(flow, dns_query=each) for each in NAMES)
-        sides = (judge.decide(subject, peer, each, direction, on_host=on_host) for each in asked)
-        return [(side.verdict, side.l7, side.auth, side.l7_allow) for side in sides]
+    ) -> Iterator[Any]:
+        """What a proxy says of requests."""
+        asked = [*(attrs.evolve(flow, http=each) for each in REQUESTS)]
+        asked += (attrs.evolve(flow, dns_query=each) for each in NAMES)
+        for each in asked:
+            yield judge.decide(subject, peer, each, direction, on_host=on_host).l7_allow
 
     def _subjects(self) -> Iterator[tuple[Identity, bool]]:
         for labels in self.mesh.viewpoint().members[self.name]._store.identities:
@@ -116,15 +129,15 @@ class Cluster:
     def _flows(self) -> Iterator[Flow]:
         """At every port where some rule begins or ends, and past it."""
         for protocol in ("TCP", "UDP", "SCTP"):
-            for port in (1, 53, 80, 8080, 8081):
+            for port in (1, *L7_PORTS, 8081):
                 yield Flow(PROTOCOL_NUMBERS[protocol], port)
         for kind in (3, 5, 8):
             yield Flow(PROTOCOL_NUMBERS["ICMP"], kind)
         for rule in self.rules:
-            for port in (port for each in rule.ports for port in each.ports):
-                for number in (port.first, port.last + 1):
-                    if port.protocol and 0 < number < 65536:
-                        yield Flow(port.protocol, number)
+            for ends in (ends for each in rule.ports for ends in each.ports):
+                for number in (ends.first, ends.last + 1):
+                    if ends.protocol and 0 < number < 65536:
+                        yield Flow(ends.protocol, number)
 
 
 def without(rules: Sequence[Rule], numbers: Mapping[int, bool]) -> list[Rule]:

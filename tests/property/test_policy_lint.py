@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from doubles.effort import examples
-from doubles.leaving_out import Cluster, mesh_of, without
+from doubles.leaving_out import MODES, Cluster, Mode, mesh_of, without
 from doubles.policy_fleets import cases
 from fleetmesh.policy.lint.covered import covered_rules
 
 
 @settings(
-    max_examples=examples(150),
+    max_examples=examples(100),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-@given(cases(), st.sampled_from(["cilium", "strict"]))
-def test_rules_that_are_covered_make_no_difference(case: dict[str, Any], mode: str) -> None:
+@given(cases(), st.sampled_from(MODES))
+def test_rules_that_are_covered_make_no_difference(case: dict[str, Any], mode: Mode) -> None:
     mesh = mesh_of(case, mode)
     for name in mesh.members:
         cluster = Cluster(mesh, name)

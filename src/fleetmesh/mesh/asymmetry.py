@@ -4,14 +4,14 @@ Flows between clusters that the policies of one end allow by name, and those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice, product
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import TYPE_CHECKING
 
 import attrs
 
 from fleetmesh.findings import Finding, finding
-from fleetmesh.mesh.policies import read_policies
+from fleetmesh.mesh.ends import Ends
 from fleetmesh.policy.judge import Flow
 from fleetmesh.policy.labels import LabelSet, ports_of
 from fleetmesh.policy.lint.containment import ports
@@ -22,49 +22,12 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.deciding import Deciding
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
-MOST_KINDS = 16
-"""Kinds of pods of each end that are tried for a rule."""
-
 MOST_QUESTIONS = 20_000
 """Flows that are tried for the rules of one cluster; what would come after is not looked at."""
 
+_MOST_KINDS = 16
 _MOST_PORTS = 16
 _OTHER: dict[Direction, Direction] = {"egress": "ingress", "ingress": "egress"}
-
-
-@attrs.define(eq=False)
-class Ends:
-    """
-    The pods of a mesh, one of each kind: those of a cluster with the same labels.
-    """
-
-    view: Viewpoint
-    _ends: dict[str, dict[LabelSet, str]] = attrs.field(factory=dict, init=False)
-    _by_label: dict[str, dict[tuple[str, str], list[LabelSet]]] = attrs.field(factory=dict, init=False)
-
-    def of(self, cluster: str) -> dict[LabelSet, str]:
-        """The labels of an identity -> a pod that has it, as an end."""
-        if cluster not in self._ends:
-            found: dict[LabelSet, str] = {}
-            for namespace, pods in self.view.members[cluster]._store.identity_of.items():
-                for name, labels in pods.items():
-                    found.setdefault(labels, f"{cluster}/{namespace}/{name}")
-            self._ends[cluster] = found
-            index = self._by_label.setdefault(cluster, {})
-            for labels in found:
-                for each in labels:
-                    index.setdefault((each.key, each.value), []).append(labels)
-        return self._ends[cluster]
-
-    def selected(self, cluster: str, selector: LabelSelector) -> list[LabelSet]:
-        """The kinds of a cluster that a selector selects, the first `MOST_KINDS` of them."""
-        known = list(self.of(cluster))
-        index = self._by_label[cluster]
-        for each in selector.requirements:
-            if each.operator in {"Equals", "In"}:
-                having = [index.get((each.key.key, value), []) for value in each.values]
-                known = min(known, list(chain.from_iterable(having)), key=len)
-        return list(islice((labels for labels in known if selector.matches(labels)), MOST_KINDS))
 
 
 def asymmetries(
@@ -102,7 +65,7 @@ class _Search:
     deciding: Deciding
     ends: Ends
     _left: int = attrs.field(default=MOST_QUESTIONS, init=False)
-    _rules: dict[str, Sequence[Rule]] = attrs.field(factory=dict, init=False)
+    _ports: dict[tuple[str, Direction], Mapping[PortRange, None]] = attrs.field(factory=dict, init=False)
 
     def clusters(self, peer: LabelSelector) -> list[str]:
         """Those of the others that have pods of whom a rule speaks, and may refuse."""
@@ -111,21 +74,21 @@ class _Search:
         return [
             name
             for name in found
-            if name != self.member.name
-            and self.view.hears(self.member.name, name)
-            and (self.rules_of(name) or self.view.members[name].settings.policy_enforcement == "always")
+            if name != self.member.name and self.view.hears(self.member.name, name) and self._may_refuse(name)
         ]
 
-    def rules_of(self, cluster: str) -> Sequence[Rule]:
-        if cluster not in self._rules:
-            self._rules[cluster] = read_policies(self.view, self.view.members[cluster]).rules
-        return self._rules[cluster]
+    def _may_refuse(self, cluster: str) -> bool:
+        judge = self.deciding.judge(cluster)
+        return bool(judge.rules) or judge.options.enforcement == "always"
 
     def refused(self, rule: Rule, peer: LabelSelector, other: str) -> tuple[str, str, Flow] | None:
         """The first flow that this end allows and the other refuses, if it refuses all of them."""
         witness = None
         own, there = self.ends.of(self.member.name), self.ends.of(other)
-        kinds = product(self.ends.selected(self.member.name, rule.subject), self.ends.selected(other, peer))
+        kinds = product(
+            islice(self.ends.selected(self.member.name, rule.subject), _MOST_KINDS),
+            islice(self.ends.selected(other, peer), _MOST_KINDS),
+        )
         for subject, who in kinds:
             server = subject if rule.direction == "ingress" else who
             for flow in self._flows(rule, other, server):
@@ -154,15 +117,9 @@ class _Search:
             return [Flow(port.protocol, named.number)] if named is not None and same else []
         if port.first and port.first == port.last:
             return [Flow(port.protocol, port.first)]
-        theirs = (
-            each
-            for rule in self.rules_of(other)
-            if (rule.direction, rule.verdict) == (_OTHER[direction], "allow")
-            for each in ports(rule)
-        )
         protocol = port.protocol or PROTOCOL_NUMBERS["TCP"]
         found = {Flow(protocol, port.first or 1): None}
-        for each in theirs:
+        for each in self._ports_of(other, _OTHER[direction]):
             number = each.first
             if each.name:
                 known = ports_of(server).get(each.name)
@@ -174,6 +131,18 @@ class _Search:
             if len(found) >= _MOST_PORTS:
                 break
         return list(found)
+
+    def _ports_of(self, cluster: str, direction: Direction) -> Collection[PortRange]:
+        """All that the rules of a cluster that allow something name."""
+        key = cluster, direction
+        if key not in self._ports:
+            self._ports[key] = {
+                each: None
+                for rule in self.deciding.judge(cluster).rules
+                if (rule.direction, rule.verdict) == (direction, "allow")
+                for each in ports(rule)
+            }
+        return self._ports[key]
 
     def finding(self, rule: Rule, other: str, near: str, far: str, flow: Flow) -> Finding:
         """What is told of a witness, with who refuses it."""
@@ -188,7 +157,7 @@ class _Search:
             "policy-one-sided",
             rule.source.subject,
             f"{rule.source.path} lets pods of {other} {'be reached' if egress else 'in'}, but {other} "
-            f"refuses that: {source} to {destination} at {_words(flow)}, for {why}",
+            f"refuses that: {source} to {destination} at {_words(flow)}: {why}",
             [
                 f"{self.member.name} allows it by {rule.source.path} of {rule.source.subject}",
                 f"in {other}: {side.advice}",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fleetmesh.findings import Finding
 from fleetmesh.identity_labels import is_identity_relevant
-from fleetmesh.mesh.asymmetry import Ends, asymmetries
+from fleetmesh.mesh.asymmetry import asymmetries
+from fleetmesh.mesh.ends import Ends
 from fleetmesh.mesh.policies import ReadPolicies, options_of, read_policies
 from fleetmesh.policy.labels import LabelSet, Network, pod_labels
 from fleetmesh.policy.lint import Known, lint
@@ -39,14 +40,16 @@ def policy_findings(
     if not view.strict:
         yield from policy_quirks(read.rules, _pod_ranges(view, member))
     if read.rules and deciding is not None:
-        yield from lint(read.rules, known_of(view, member, read, deciding))
+        yield from lint(read.rules, known_of(view, member, read, deciding, ends))
         yield from asymmetries(view, member, read.rules, deciding, ends)
 
 
-def known_of(view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: Deciding) -> Known:
+def known_of(
+    view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: Deciding, ends: Ends
+) -> Known:
     """What is known of a member."""
     heard = [name for name in view.members if name != member.name and view.hears(member.name, name)]
-    stores = {name: view.members[name]._store for name in (member.name, *heard)}
+    everywhere = (member.name, *heard)
     judge = deciding.judge(member.name)
     refused = {id(policy) for policy, _ in read.refused}
 
@@ -56,9 +59,13 @@ def known_of(view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: 
         return {view.names[number] if number else NO_CLUSTER: count for number, count in found.items()}
 
     @cache
+    def values(key: str) -> Sequence[str]:
+        return sorted({value for name in everywhere for value in ends.values(name).get(key, ())})
+
+    @cache
     def left_out() -> Mapping[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for pod in _pods(view, stores):
+        for pod in _pods(view, everywhere):
             for key, value in pod.template.labels.items():
                 if not is_identity_relevant(key):
                     found.setdefault(key, set()).add(value)
@@ -69,7 +76,7 @@ def known_of(view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: 
         return tuple(
             {
                 pod_labels(pod.template, pod.namespace, {}, name)
-                for name in stores
+                for name in everywhere
                 for pod in _pods(view, [name])
                 if pod.template.host_network
             }
@@ -85,7 +92,8 @@ def known_of(view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: 
         policies=[each for each in member._store.policies.values() if id(each) not in refused],
         flipped=lambda: read_policies(view, member, flipped=True).rules,
         spread=spread,
-        identities=lambda name: stores[name].identities.keys(),
+        label_keys=lambda: {key for name in everywhere for key in ends.values(name)},
+        values=values,
         left_out=left_out,
         on_nodes=on_nodes,
         pod_ranges=_pod_ranges(view, member),
@@ -93,7 +101,7 @@ def known_of(view: Viewpoint, member: MemberView, read: ReadPolicies, deciding: 
     )
 
 
-def _pods(view: Viewpoint, names: Iterator[str] | Sequence[str] | Mapping[str, object]) -> Iterator[Pod]:
+def _pods(view: Viewpoint, names: Sequence[str]) -> Iterator[Pod]:
     for name in names:
         for pods in view.members[name]._store.pods.values():
             yield from pods.values()

@@ -13,8 +13,8 @@ import attrs
 from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh.asymmetry import Ends
 from fleetmesh.mesh.carving import used_by_nodes
+from fleetmesh.mesh.ends import Ends
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.lint import policy_findings
 from fleetmesh.mesh.names import View

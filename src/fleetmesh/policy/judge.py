@@ -409,7 +409,7 @@ class PolicyJudge:
                         each.rule.verdict,
                         each.rule.tier,
                         str(each.selector),
-                        "" if each.port_rule is None else _words(each.port),
+                        "" if each.port_rule is None else str(each.port),
                         not because and verdict != "pass",
                         because or ("it passes the flow on" if verdict == "pass" else ""),
                     )
@@ -473,12 +473,3 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
 
 def _single(address: IPv4Address | IPv6Address) -> Network:
     return ip_network((address.packed, address.max_prefixlen))
-
-
-def _words(port: PortRange) -> str:
-    protocol = next(name for name, number in PROTOCOL_NUMBERS.items() if number == port.protocol)
-    if port.name:
-        return f"{port.name}/{protocol}"
-    if not port.first:
-        return protocol
-    return f"{port.first}-{port.last}/{protocol}" if port.last > port.first else f"{port.first}/{protocol}"

@@ -27,7 +27,7 @@ from fleetmesh.policy.lint.containment import (
 )
 from fleetmesh.policy.lint.index import RuleIndex
 from fleetmesh.policy.lint.known import Known
-from fleetmesh.policy.rule import TIERS, Rule
+from fleetmesh.policy.rule import TIERS, Direction, Rule
 from fleetmesh.policy.selectors import LabelSelector
 
 _RANKS = {"pass": 0, "allow": 1, "deny": 2}
@@ -77,7 +77,7 @@ class _Search:
     known: Known
     gone: set[int] = attrs.field(factory=set, init=False)
     _index: RuleIndex = attrs.field(init=False)
-    _early: list[int] = attrs.field(factory=list, init=False)
+    _early: dict[Direction, list[int]] = attrs.field(factory=dict, init=False)
     _asking: list[Rule] = attrs.field(factory=list, init=False)
     _first_pass: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False)
     _now: dict[tuple[LabelSelector, LabelSelector, bool], bool] = attrs.field(factory=dict, init=False)
@@ -85,8 +85,8 @@ class _Search:
     def __attrs_post_init__(self) -> None:
         self._index = RuleIndex(self.rules, self.known.options.cidr_match_modes)
         for number, rule in enumerate(self.rules):
-            if rule.verdict == "deny" or rule.tier != "normal":
-                self._early.append(number)
+            if not rule.on_host and (rule.verdict == "deny" or rule.tier != "normal"):
+                self._early.setdefault(rule.direction, []).append(number)
             if asks_for_more(rule):
                 self._asking.append(rule)
             if rule.verdict == "pass":
@@ -101,9 +101,9 @@ class _Search:
             by = self.rules[other]
             if other != number and other not in self.gone and self._covers(by, rule):
                 return self._covered(number, other, "always")
-        for other in self._early:
+        for other in () if rule.on_host else self._early.get(rule.direction, ()):
             by = self.rules[other]
-            if other != number and other not in self.gone and self._covers_now(by, rule):
+            if other not in self.gone and self._covers_now(by, rule):
                 return self._covered(number, other, "now")
         return None
 
@@ -117,9 +117,9 @@ class _Search:
 
     def _covers_now(self, by: Rule, rule: Rule) -> bool:
         """Of pods only, and of labels as they are."""
-        if (by.direction, by.on_host, rule.on_host) != (rule.direction, False, False):
+        if by.verdict == rule.verdict or self._level(by) > self._level(rule):
             return False
-        if by.verdict == rule.verdict or not _ports_within(rule, by) or disjoint(rule.subject, by.subject):
+        if disjoint(rule.subject, by.subject) or not _ports_within(rule, by):
             return False
         others = frozenset(peers(by))
         modes = self.known.options.cidr_match_modes

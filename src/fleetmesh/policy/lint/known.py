@@ -42,7 +42,8 @@ class Known:
         policies: The policy objects that are in force.
         flipped: Its rules as they would be were `default_local` the other way.
         spread: Selector -> member, or `NO_CLUSTER` -> how many of its identities it selects.
-        identities: Member -> the labels of its identities.
+        label_keys: The keys of all labels that pods that are heard of have.
+        values: Key of a label -> the values that these pods have, sorted; most have few.
         left_out: The labels of pods, and their values, that identities do not have.
         on_nodes: The labels of pods that are on their nodes' networks.
         pod_ranges: (member, range) of the pods of all that it hears.
@@ -58,12 +59,12 @@ class Known:
     policies: Sequence[PolicyObject]
     flipped: Callable[[], Sequence[Rule]]
     spread: Callable[[LabelSelector], Mapping[str, int]]
-    identities: Callable[[str], Collection[LabelSet]]
+    label_keys: Callable[[], Collection[str]]
+    values: Callable[[str], Sequence[str]]
     left_out: Callable[[], Mapping[str, Collection[str]]]
     on_nodes: Callable[[], Sequence[LabelSet]]
     pod_ranges: Sequence[tuple[str, Network]]
     node_ranges: Sequence[tuple[str, Network]]
-    _values: dict[str, tuple[str, ...]] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def everywhere(self) -> Sequence[str]:
@@ -74,23 +75,6 @@ class Known:
         """Whether it selects any pod of these clusters; of all that are heard by default."""
         spread = self.spread(selector)
         return any(spread.get(name) for name in (self.everywhere if clusters is None else clusters))
-
-    def values(self, key: str) -> Sequence[str]:
-        """The values that pods that are heard of have of a label, sorted; most have few."""
-        if not self._values:
-            found: dict[str, set[str]] = {}
-            for name in self.everywhere:
-                for labels in self.identities(name):
-                    for each in labels:
-                        found.setdefault(each.key, set()).add(each.value)
-            self._values.update((each, tuple(sorted(values))) for each, values in found.items())
-        return self._values.get(key, ())
-
-    @property
-    def label_keys(self) -> Collection[str]:
-        """Of all labels that pods that are heard of have."""
-        self.values("")
-        return self._values.keys()
 
     def now_within(self, one: LabelSelector, other: LabelSelector, *, own: bool) -> bool:
         """

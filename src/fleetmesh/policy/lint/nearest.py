@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice
 
 from fleetmesh.policy.labels import ANY, CLUSTER, K8S, METADATA_NAME, NAMESPACE, NAMESPACE_LABELS, LabelKey
 from fleetmesh.policy.lint.known import Known
@@ -22,7 +23,7 @@ def nearest(selector: LabelSelector, known: Known, clusters: Sequence[str]) -> s
     Args:
         clusters: Whose pods it might select.
     """
-    for hint in (_unknown_label, _on_nodes, _one_too_many):
+    for hint in (_on_nodes, _unknown_label, _one_too_many):
         found = hint(selector, known, clusters)
         if found:
             return f"; {found}"
@@ -54,9 +55,9 @@ def _unknown_key(requirement: Requirement, known: Known) -> str:
         return f"to select pods by their namespace name {NAMESPACE}"
     if known.values(of_namespaces):
         return f"{key} is a label of namespaces: name {of_namespaces}"
-    close = _close(key, known.label_keys)
+    close = _nearest_key(key, known.label_keys())
     said = f"nobody has {requirement}"
-    return f"did you mean {LabelKey(requirement.key.source, close[0])}? {said}" if close else said
+    return f"did you mean {LabelKey(requirement.key.source, close)}? {said}" if close else said
 
 
 def _unknown_value(requirement: Requirement, value: str, values: Sequence[str], known: Known) -> str:
@@ -88,11 +89,12 @@ def _one_too_many(selector: LabelSelector, known: Known, clusters: Sequence[str]
         key = requirement.key
         if key.source not in {ANY, K8S}:
             continue
-        having = [
+        there = (
             value
             for value in known.values(key.key)
             if known.is_somebody(LabelSelector((*rest, equals(key, value))), clusters)
-        ]
+        )
+        having = list(islice(there, _MOST + 1))
         if having:
             return _instead(key, having)
     return ""
@@ -104,7 +106,7 @@ def _by_scope(requirements: Iterable[Requirement]) -> Iterator[Requirement]:
 
 
 def _instead(key: LabelKey, having: Sequence[str]) -> str:
-    listed = ", ".join(having[:_MOST]) + (f" and {len(having) - _MOST} more" if len(having) > _MOST else "")
+    listed = ", ".join(having[:_MOST]) + (" and others" if len(having) > _MOST else "")
     if key.key == CLUSTER:
         return f"{listed} has such pods: name {CLUSTER} in the selector"
     if key.key == NAMESPACE:
@@ -114,3 +116,21 @@ def _instead(key: LabelKey, having: Sequence[str]) -> str:
 
 def _close(wanted: str, there: Collection[str]) -> list[str]:
     return get_close_matches(wanted, sorted(there), n=1)
+
+
+def _nearest_key(wanted: str, there: Collection[str]) -> str:
+    """Prefixes are long, and make any two keys alike: one of prefix and name has to be right."""
+    prefix, name = _split(wanted)
+    split = sorted(map(_split, there))
+    if close := _close(name, [each for other, each in split if other == prefix]):
+        return prefix + close[0]
+    if close := _close(prefix, [other for other, each in split if each == name and other]):
+        return close[0] + name
+    return ""
+
+
+def _split(key: str) -> tuple[str, str]:
+    for prefix in (f"{NAMESPACE_LABELS}.", key[: key.rfind("/") + 1], key[: key.rfind(".") + 1]):
+        if prefix and key.startswith(prefix):
+            return prefix, key[len(prefix) :]
+    return "", key

@@ -32,11 +32,12 @@ def _by_name(rules: Sequence[Rule], known: Known) -> Iterator[Finding]:
     A name means the ports of the pods that are reached: at ingress those of the subject, at egress those of
     each peer (pkg/policy l4.go, named ports).
     """
-    named = _Named.of(known)
-    for rule in rules:
+    by_name = [rule for rule in rules if any(each.name for each in ranges(rule))]
+    named = _Named.of(known) if by_name else _Named(known, {})
+    for rule in by_name:
         names = dict.fromkeys(each.name for each in ranges(rule) if each.name)
         reached, clusters = _reached(rule, known)
-        if not names or reached is None:
+        if reached is None:
             continue
         for name in names:
             protocols = [each.protocol for each in ranges(rule) if each.name == name]
@@ -80,7 +81,7 @@ class _Named:
     @classmethod
     def of(cls, known: Known) -> _Named:
         found: dict[_Port, list[Label]] = {}
-        for key in known.label_keys:
+        for key in known.label_keys():
             for value in known.values(key) if key.startswith(NAMED_PORTS) else ():
                 label = Label(GENERATED, key, value)
                 for name, port in ports_of(LabelSet((label,))).items():
