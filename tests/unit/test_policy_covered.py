@@ -15,7 +15,7 @@ CART, DB = {"fromEndpoints": [apps(app="cart")]}, {"fromEndpoints": [apps(app="d
 EITHER = {
     "fromEndpoints": [{"matchExpressions": [{"key": "app", "operator": "In", "values": ["cart", "db"]}]}]
 }
-ANYBODY = {"fromEndpoints": [{}]}
+ANYBODY: Document = {"fromEndpoints": [{}]}
 ALL = {"fromEntities": ["all"]}
 
 
@@ -137,7 +137,7 @@ def test_a_rule_that_is_denied_is_shadowed() -> None:
 
 
 def test_a_rule_is_shadowed_too_if_it_is_so_as_labels_are_now() -> None:
-    tiers = {"ingress": [CART], "ingressDeny": [{"fromEndpoints": [apps(tier="front")]}]}
+    tiers: dict[str, Any] = {"ingress": [CART], "ingressDeny": [{"fromEndpoints": [apps(tier="front")]}]}
     mesh = two_clusters()
     fronted = pod(1, "cart", 10)
     fronted["metadata"]["labels"]["tier"] = "front"

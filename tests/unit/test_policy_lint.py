@@ -129,7 +129,7 @@ def test_a_network_policy_means_pods_of_its_cluster_by_default_too(local: bool) 
 
 def test_peers_of_everywhere_and_reserved_ones_are_somebody() -> None:
     mesh = two_clusters(policy_default_local_cluster=False)
-    peers = (apps(app="web"), {"matchLabels": {"reserved:host": ""}}, {})
+    peers: tuple[dict[str, Any], ...] = (apps(app="web"), {"matchLabels": {"reserved:host": ""}}, {})
     apply(mesh.members[EAST], policy(apps(app="cart"), *peers))
 
     assert [*told(mesh)] == ["policy-every-cluster"]

@@ -105,7 +105,7 @@ def test_of_many_ports_one_that_is_let_in_is_enough(
     ports = {} if port is None else {"toPorts": port}
     apply(mesh.members[EAST], to("cart", egress=[{"toEndpoints": in_cluster(WEST, "web"), **ports}]))
     allowed = {"fromEndpoints": in_cluster(EAST, "cart"), "toPorts": there}
-    named = {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]}
+    named: dict[str, Any] = {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]}
     apply(mesh.members[WEST], pod(2, "web", 11, **named), to("web", ingress=[allowed]))
 
     assert bool(found(mesh)) == refused

@@ -10,12 +10,12 @@ from fleetmesh.findings import Finding
 from fleetmesh.policy.lint.clusters import default_local, unknown_clusters
 from fleetmesh.policy.lint.documents import empties
 from fleetmesh.policy.lint.known import Known
-from fleetmesh.policy.lint.layers import proxies
 from fleetmesh.policy.lint.names import names_without_dns
 from fleetmesh.policy.lint.networks import networks
 from fleetmesh.policy.lint.nobody import nobody
 from fleetmesh.policy.lint.nodes import nodes
 from fleetmesh.policy.lint.ports import unmatched_ports
+from fleetmesh.policy.lint.proxies import proxies
 from fleetmesh.policy.lint.redundant import redundant
 from fleetmesh.policy.rule import Rule
 
