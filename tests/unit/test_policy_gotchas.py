@@ -184,6 +184,23 @@ def test_an_exception_that_the_policy_allows_elsewhere_excepts_nothing() -> None
     assert about(to("db", egress=[rule], egressDeny=[{"toCIDR": ["192.0.2.0/28"]}])) == {}
 
 
+def test_an_exception_that_is_not_within_its_network_excepts_nothing() -> None:
+    def policy(hole: str) -> Document:
+        block = {"ipBlock": {"cidr": "192.0.2.0/24", "except": [hole]}}
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"podSelector": {}, "ingress": [{"from": [block]}]},
+        }
+
+    assert about(policy("198.51.100.0/24")) == {
+        "policy-except-idle": "spec.ingress[0] names 192.0.2.0/24 except 198.51.100.0/24, which is not "
+        "within it: it excepts nothing"
+    }
+    assert about(policy("192.0.2.0/28")) == {}
+
+
 def test_ipv6_networks_alone_are_nobody_without_ipv6() -> None:
     alone = to("db", egress=[{"toCIDR": ["2001:db8::/32"]}])
     assert about(alone) == {}
@@ -217,7 +234,7 @@ def test_a_named_port_at_egress_is_the_peer_s_with_its_protocol() -> None:
     assert about(to("cart", egress=[peers | {"toPorts": at("http")}]), mesh=mesh) == {}
     assert about(to("cart", egress=[peers | {"toPorts": at("http", "UDP")}]), mesh=mesh) == {
         "policy-named-port-nobody": "spec.egress[0] names the port http, which no pod of those that it is "
-        "about has for that protocol; did you mean http?"
+        "about has for that protocol; they have http/TCP"
     }
     assert about(to("cart", egress=[peers | {"toPorts": at("http", "ANY")}]), mesh=mesh) == {}
 

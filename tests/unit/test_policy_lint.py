@@ -147,6 +147,7 @@ def test_peers_of_everywhere_and_reserved_ones_are_somebody() -> None:
             "; did you mean any:io.cilium.k8s.namespace.labels.team? ",
         ),
         ({"kubernetes.io/metadata.name": "shop"}, f"; to select pods by their namespace name {NAMESPACE}"),
+        ({"container:app": "cart"}, "; pods have app of source k8s, not container"),
         ({"team": "a"}, "; team is a label of namespaces: name io.cilium.k8s.namespace.labels.team"),
         (
             {"pod-template-hash": "x1"},

@@ -102,10 +102,11 @@ def test_of_many_ports_one_that_is_let_in_is_enough(
     port: list[Document] | None, there: list[Document], refused: bool
 ) -> None:
     mesh = two_clusters()
-    ports = {} if port is None else {"toPorts": port}
-    apply(mesh.members[EAST], to("cart", egress=[{"toEndpoints": in_cluster(WEST, "web"), **ports}]))
+    some = {} if port is None else {"toPorts": port}
+    apply(mesh.members[EAST], to("cart", egress=[{"toEndpoints": in_cluster(WEST, "web"), **some}]))
     allowed = {"fromEndpoints": in_cluster(EAST, "cart"), "toPorts": there}
-    named: dict[str, Any] = {"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]}
+    ports = [{"name": "http", "containerPort": 8080}]
+    named: dict[str, Any] = {"containers": [{"name": "c", "ports": ports}]}
     apply(mesh.members[WEST], pod(2, "web", 11, **named), to("web", ingress=[allowed]))
 
     assert bool(found(mesh)) == refused

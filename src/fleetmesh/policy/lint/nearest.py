@@ -8,7 +8,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import islice
 
-from fleetmesh.policy.labels import ANY, CLUSTER, K8S, METADATA_NAME, NAMESPACE, NAMESPACE_LABELS, LabelKey
+from fleetmesh.policy.labels import (
+    ANY,
+    CLUSTER,
+    GENERATED,
+    K8S,
+    METADATA_NAME,
+    NAMESPACE,
+    NAMESPACE_LABELS,
+    LabelKey,
+)
 from fleetmesh.policy.lint.known import Known
 from fleetmesh.policy.selectors import LabelSelector, Requirement, equals
 
@@ -36,6 +45,8 @@ def _unknown_label(selector: LabelSelector, known: Known, _clusters: Sequence[st
     for requirement in wanted:
         if not known.values(requirement.key.key):
             return _unknown_key(requirement, known)
+        if requirement.key.source not in {ANY, K8S, GENERATED}:
+            return f"pods have {requirement.key.key} of source {K8S}, not {requirement.key.source}"
     for requirement in wanted:
         if requirement.operator == "Exists":
             continue

@@ -14,7 +14,7 @@ from fleetmesh.policy.labels import GENERATED, NAMED_PORTS, Label, LabelKey, Lab
 from fleetmesh.policy.lint.containment import peers
 from fleetmesh.policy.lint.containment import ports as ranges
 from fleetmesh.policy.lint.known import Known
-from fleetmesh.policy.rule import PROTOCOL_NUMBERS, WITH_PORTS, Direction, Rule
+from fleetmesh.policy.rule import PROTOCOL_NUMBERS, WITH_PORTS, Direction, PortRange, Rule
 from fleetmesh.policy.selectors import LabelSelector, Requirement
 
 _ICMP = (PROTOCOL_NUMBERS["ICMP"], PROTOCOL_NUMBERS["ICMPV6"])
@@ -45,14 +45,12 @@ def _by_name(rules: Sequence[Rule], known: Known) -> Iterator[Finding]:
                 named.is_somebody(each, (name, number), clusters) for each in reached for number in protocols
             ):
                 continue
-            had = named.names(reached, clusters)
-            close = get_close_matches(name, had, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; they have {', '.join(had)}" if had else ""
             whose = "of its subject" if rule.direction == "ingress" else "of those that it is about"
             yield finding(
                 "policy-named-port-nobody",
                 rule.source.subject,
-                f"{rule.source.path} names the port {name}, which no pod {whose} has for that protocol{hint}",
+                f"{rule.source.path} names the port {name}, which no pod {whose} has for that protocol"
+                + _hint(name, named.had(reached, clusters)),
                 where=rule.source.origin,
             )
 
@@ -104,16 +102,22 @@ class _Named:
             for key, values in by_key.items()
         )
 
-    def names(self, selectors: Sequence[LabelSelector], clusters: Sequence[str]) -> list[str]:
-        """Of the ports that those who are selected have."""
+    def had(self, selectors: Sequence[LabelSelector], clusters: Sequence[str]) -> list[_Port]:
+        """The ports that those who are selected have."""
         return sorted(
-            {
-                name
-                for name, protocol in self.labels
-                for each in selectors
-                if self.is_somebody(each, (name, protocol), clusters)
-            }
+            port for port in self.labels if any(self.is_somebody(each, port, clusters) for each in selectors)
         )
+
+
+def _hint(name: str, had: Sequence[_Port]) -> str:
+    of_name = [str(PortRange(protocol, name=each)) for each, protocol in had if each == name]
+    if of_name:
+        return f"; they have {', '.join(of_name)}"
+    names = list(dict.fromkeys(each for each, _ in had))
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; they have {', '.join(names)}" if names else ""
 
 
 def _without_icmp(rules: Sequence[Rule]) -> Iterator[Finding]:
