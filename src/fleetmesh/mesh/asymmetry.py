@@ -15,6 +15,7 @@ from fleetmesh.mesh.ends import Ends
 from fleetmesh.policy.judge import Flow
 from fleetmesh.policy.labels import LabelSet, ports_of
 from fleetmesh.policy.lint.containment import ports
+from fleetmesh.policy.registry import Identity
 from fleetmesh.policy.rule import ANY_PROTOCOL, PROTOCOL_NUMBERS, Direction, PortRange, Rule
 from fleetmesh.policy.selectors import LabelSelector
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.deciding import Deciding
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
-MOST_QUESTIONS = 20_000
+MOST_QUESTIONS = 10_000
 """Flows that are tried for the rules of one cluster; what would come after is not looked at."""
 
 _MOST_KINDS = 16
@@ -65,43 +66,55 @@ class _Search:
     deciding: Deciding
     ends: Ends
     _left: int = attrs.field(default=MOST_QUESTIONS, init=False)
+    _others: set[str] = attrs.field(factory=set, init=False)
+    _subjects: dict[LabelSelector, list[tuple[LabelSet, str]]] = attrs.field(factory=dict, init=False)
+    _identities: dict[str, Identity] = attrs.field(factory=dict, init=False)
     _ports: dict[tuple[str, Direction], Mapping[PortRange, None]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name in self.view.members:
+            if name != self.member.name and self.view.hears(self.member.name, name):
+                judge = self.deciding.judge(name)
+                if judge.rules or judge.options.enforcement == "always":
+                    self._others.add(name)
 
     def clusters(self, peer: LabelSelector) -> list[str]:
         """Those of the others that have pods of whom a rule speaks, and may refuse."""
-        spread = self.deciding.judge(self.member.name).spread(peer)
+        spread = self.deciding.judge(self.member.name).spread(peer) if self._others else {}
         found = (self.view.names[number] for number in spread if number)
-        return [
-            name
-            for name in found
-            if name != self.member.name and self.view.hears(self.member.name, name) and self._may_refuse(name)
-        ]
-
-    def _may_refuse(self, cluster: str) -> bool:
-        judge = self.deciding.judge(cluster)
-        return bool(judge.rules) or judge.options.enforcement == "always"
+        return [name for name in found if name in self._others]
 
     def refused(self, rule: Rule, peer: LabelSelector, other: str) -> tuple[str, str, Flow] | None:
         """The first flow that this end allows and the other refuses, if it refuses all of them."""
         witness = None
-        own, there = self.ends.of(self.member.name), self.ends.of(other)
-        kinds = product(
-            islice(self.ends.selected(self.member.name, rule.subject), _MOST_KINDS),
-            islice(self.ends.selected(other, peer), _MOST_KINDS),
-        )
-        for subject, who in kinds:
-            server = subject if rule.direction == "ingress" else who
-            for flow in self._flows(rule, other, server):
+        if rule.subject not in self._subjects:
+            here = self.ends.selected(self.member.name, rule.subject)
+            self._subjects[rule.subject] = list(islice(here, _MOST_KINDS))
+        there = islice(self.ends.selected(other, peer), _MOST_KINDS)
+        for (own, near), (who, far) in product(self._subjects[rule.subject], there):
+            for flow in self._flows(rule, other, own if rule.direction == "ingress" else who):
                 if self._left <= 0:
                     return None
                 self._left -= 1
-                near, far = own[subject], there[who]
-                if self.deciding.verdict(near, far, flow, rule.direction) == "deny":
+                if self._denied(self.member.name, near, far, flow, rule.direction):
                     continue
-                if self.deciding.verdict(far, near, flow, _OTHER[rule.direction]) != "deny":
+                if not self._denied(other, far, near, flow, _OTHER[rule.direction]):
                     return None
                 witness = witness or (near, far, flow)
         return witness
+
+    def _denied(self, cluster: str, own: str, other: str, flow: Flow, direction: Direction) -> bool:
+        """Asked by identities; only where that is refused, or addresses matter, by the pods themselves."""
+        judge = self.deciding.judge(cluster)
+        ends = self._identity(own), self._identity(other)
+        if not judge.selects_by_address and judge.verdict(*ends, flow, direction) != "deny":
+            return False
+        return self.deciding.verdict(own, other, flow, direction) == "deny"
+
+    def _identity(self, end: str) -> Identity:
+        if end not in self._identities:
+            self._identities[end] = self.deciding.seen(end, end)
+        return self._identities[end]
 
     def _flows(self, rule: Rule, other: str, server: LabelSet) -> list[Flow]:
         found: dict[Flow, None] = {}

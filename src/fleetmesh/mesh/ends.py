@@ -4,8 +4,7 @@ Ends of flows: the pods of a mesh, one for all that policies can't tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +14,8 @@ from fleetmesh.policy.selectors import LabelSelector
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.viewpoint import Viewpoint
+
+_NOBODY: Sequence[LabelSet] = ()
 
 
 @attrs.define(eq=False)
@@ -52,12 +53,14 @@ class Ends:
             self._values[cluster] = found
         return self._values[cluster]
 
-    def selected(self, cluster: str, selector: LabelSelector) -> Iterator[LabelSet]:
-        """The kinds of a cluster that a selector selects."""
-        known = list(self.of(cluster))
+    def selected(self, cluster: str, selector: LabelSelector) -> Iterator[tuple[LabelSet, str]]:
+        """The kinds of a cluster that a selector selects, each with a pod."""
+        ends = self.of(cluster)
         index = self._by_label[cluster]
+        few: Collection[LabelSet] = ends
         for each in selector.requirements:
             if each.operator in {"Equals", "In"}:
-                having = [index.get((each.key.key, value), []) for value in each.values]
-                known = min(known, list(chain.from_iterable(having)), key=len)
-        return (labels for labels in known if selector.matches(labels))
+                having = [index.get((each.key.key, value), _NOBODY) for value in each.values]
+                if sum(map(len, having)) < len(few):
+                    few = [labels for found in having for labels in found]
+        return ((labels, ends[labels]) for labels in few if selector.matches(labels))

@@ -176,6 +176,7 @@ def _named_ports(ports: tuple[ContainerPort, ...]) -> Mapping[str, NamedPort]:
     }
 
 
+@lru_cache(maxsize=4096)
 def ports_of(labels: LabelSet) -> Mapping[str, NamedPort]:
     """The named ports that an identity's labels tell, as they are part of it."""
     found = {}
