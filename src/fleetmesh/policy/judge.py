@@ -28,7 +28,6 @@ from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
     EVERYTHING,
     PROTOCOL_NUMBERS,
-    TIERS,
     Direction,
     DnsRule,
     HttpRule,
@@ -110,7 +109,7 @@ class _Match:
 
     @property
     def level(self) -> tuple[int, float]:
-        return TIERS.index(self.rule.tier), self.rule.priority
+        return self.rule.level
 
 
 @attrs.define(eq=False)

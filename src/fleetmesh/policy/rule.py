@@ -163,3 +163,8 @@ class Rule:
     of_services: bool = False
     default_deny: bool = True
     on_host: bool = False
+
+    @property
+    def level(self) -> tuple[int, float]:
+        """Rules of a lower one decide first."""
+        return TIERS.index(self.tier), self.priority

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
-from fleetmesh.policy.labels import ANY
+from fleetmesh.policy.labels import ANY, is_within, overlap
 from fleetmesh.policy.rule import ANY_PROTOCOL, EVERYTHING, PortRange, Rule
 from fleetmesh.policy.selectors import (
     WILDCARD,
@@ -93,13 +93,11 @@ def _network_within(one: CidrSelector, other: CidrSelector) -> bool:
         return attrs.evolve(one, excepted=()) == attrs.evolve(other, excepted=()) and set(
             one.excepted
         ) >= set(other.excepted)
-    if one.network.version != other.network.version or not one.network.subnet_of(other.network):  # type: ignore[arg-type]
+    if not is_within(one.network, other.network):
         return False
     return all(
-        not hole.overlaps(one.network)
-        or any(hole.version == each.version and hole.subnet_of(each) for each in one.excepted)  # type: ignore[arg-type]
+        not overlap(hole, one.network) or any(is_within(hole, each) for each in one.excepted)
         for hole in other.excepted
-        if hole.version == one.network.version
     )
 
 

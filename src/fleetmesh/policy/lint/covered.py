@@ -27,7 +27,7 @@ from fleetmesh.policy.lint.containment import (
 )
 from fleetmesh.policy.lint.index import RuleIndex
 from fleetmesh.policy.lint.known import Known
-from fleetmesh.policy.rule import TIERS, Direction, Rule
+from fleetmesh.policy.rule import Direction, Rule
 from fleetmesh.policy.selectors import LabelSelector
 
 _RANKS = {"pass": 0, "allow": 1, "deny": 2}
@@ -117,7 +117,7 @@ class _Search:
 
     def _covers_now(self, by: Rule, rule: Rule) -> bool:
         """Of pods only, and of labels as they are."""
-        if by.verdict == rule.verdict or self._level(by) > self._level(rule):
+        if by.verdict == rule.verdict or by.level > rule.level:
             return False
         if disjoint(rule.subject, by.subject) or not _ports_within(rule, by):
             return False
@@ -150,12 +150,12 @@ class _Search:
             return True
         if rule.verdict == "allow" and (asks_for_more(by) or asks_for_more(rule) or self._is_beside(rule)):
             return False
-        return self._level(by) <= self._level(rule) and self._reaches(by, rule)
+        return by.level <= rule.level and self._reaches(by, rule)
 
     def _decides_before(self, by: Rule, rule: Rule) -> bool:
         if asks_for_more(rule) and self._is_beside(rule):
             return False  # without it a conflict might be gone
-        one, other = self._level(by), self._level(rule)
+        one, other = by.level, rule.level
         if one == other:
             return _RANKS[by.verdict] > _RANKS[rule.verdict]
         return one < other and self._reaches(by, rule)
@@ -170,10 +170,6 @@ class _Search:
             return True
         passing = self._first_pass.get((by.direction, by.tier))
         return by.verdict != "pass" and (passing is None or passing >= by.priority)
-
-    @staticmethod
-    def _level(rule: Rule) -> tuple[int, float]:
-        return TIERS.index(rule.tier), rule.priority
 
     def _covered(self, number: int, by: int, holds: Literal["always", "now"]) -> Covered:
         rule = self.rules[number]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleetmesh.findings import Finding, finding
-from fleetmesh.policy.labels import Network
+from fleetmesh.policy.labels import Network, is_within, overlap
 from fleetmesh.policy.lint.containment import implies, peers, port_within, ports
 from fleetmesh.policy.lint.known import Known
 from fleetmesh.policy.rule import Rule, Source
@@ -45,7 +45,7 @@ def _of_the_mesh(rule: Rule, peer: CidrSelector, known: Known) -> Iterator[Findi
     ranges = [("pods", *each) for each in known.pod_ranges if of_cilium]
     ranges += [("nodes", *each) for each in known.node_ranges]
     for what, member, where in ranges:
-        if peer.network is not None and _is_within(peer.network, where):
+        if peer.network is not None and is_within(peer.network, where):
             yield finding(
                 "policy-network-of-mesh",
                 rule.source.subject,
@@ -59,7 +59,7 @@ def _of_the_mesh(rule: Rule, peer: CidrSelector, known: Known) -> Iterator[Findi
 def _exceptions(rule: Rule, peer: CidrSelector, siblings: Sequence[Rule]) -> Iterator[Finding]:
     assert peer.network is not None
     for hole in peer.excepted:
-        if not _is_within(hole, peer.network):
+        if not is_within(hole, peer.network):
             why = "which is not within it"
         else:
             reopening = next((each for each in siblings if _reopens(each, rule, peer, hole)), None)
@@ -89,8 +89,8 @@ def _selects(selector: Selector, hole: Network) -> bool:
     if isinstance(selector, CidrSelector):
         return (
             selector.network is not None
-            and _is_within(hole, selector.network)
-            and not any(_overlap(hole, each) for each in selector.excepted)
+            and is_within(hole, selector.network)
+            and not any(overlap(hole, each) for each in selector.excepted)
         )
     return selector == WILDCARD or selector in _WORLD
 
@@ -112,11 +112,3 @@ def _without_ipv6(rules: Sequence[Rule], known: Known) -> Iterator[Finding]:
                 "it selects nobody",
                 where=source.origin,
             )
-
-
-def _is_within(inner: Network, outer: Network) -> bool:
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
-
-
-def _overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)

@@ -10,7 +10,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.policy.lint.containment import peers, port_within
 from fleetmesh.policy.lint.index import RuleIndex
 from fleetmesh.policy.lint.known import Known
-from fleetmesh.policy.rule import EVERYTHING, TIERS, DnsRule, HttpRule, L7Rule, PortRange, PortRule, Rule
+from fleetmesh.policy.rule import EVERYTHING, DnsRule, HttpRule, L7Rule, PortRange, PortRule, Rule
 
 _EVERY_NAME = ("*", "**")
 
@@ -27,7 +27,7 @@ def proxies(rules: Sequence[Rule], known: Known) -> Iterator[Finding]:
             continue
         for other in index.covering(rule):
             by = rules[other]
-            if by.verdict != "allow" or _level(by) > _level(rule):
+            if by.verdict != "allow" or by.level > rule.level:
                 continue
             wide = [port for plain, port in _plain(by) if other != number or plain not in asking]
             narrow = [
@@ -42,7 +42,7 @@ def _told(rule: Rule, by: Rule, narrow: Sequence[PortRange], wide: Sequence[Port
     where = "another of its toPorts" if by is rule else by.source.path
     if by.source.subject != rule.source.subject:
         where += f" of {by.source.subject}"
-    if _level(by) < _level(rule):
+    if by.level < rule.level:
         outcome = "decides before: what they say is not asked"
     elif set(peers(by)) == set(peers(rule)) and set(narrow) <= set(wide):
         outcome = "has the same peers and ports: together they refuse nothing"
@@ -70,7 +70,3 @@ def _plain(rule: Rule) -> Iterator[tuple[PortRule | None, PortRange]]:
     for each in rule.ports:
         if each.parser is None and not each.server_names:
             yield from ((each, port) for port in each.ports)
-
-
-def _level(rule: Rule) -> tuple[int, float]:
-    return TIERS.index(rule.tier), rule.priority
