@@ -72,7 +72,7 @@ class Cluster:
         flows, peers = list(dict.fromkeys(self._flows())), list(self._peers(judge))
         found: list[Any] = []
         for subject, on_host in self._subjects():
-            policy = judge._policy(subject, on_host=on_host)
+            policy = judge.policy(subject, on_host=on_host)
             if policy.conflict is not None:
                 found.append(policy.conflict[2])
                 continue
