@@ -29,8 +29,13 @@ class ReadPolicies:
     refused: tuple[tuple[PolicyObject, Refused], ...]
 
 
-def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
-    """All policies that a member has."""
+def read_policies(view: Viewpoint, member: MemberView, *, flipped: bool = False) -> ReadPolicies:
+    """
+    All policies that a member has.
+
+    Args:
+        flipped: Whether they are to be read as if `policy-default-local-cluster` were the other way.
+    """
     store, settings = member._store, member.settings
     services = tuple(service for by_name in store.services.values() for service in by_name.values())
 
@@ -40,7 +45,7 @@ def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
 
     reading = Reading(
         member.name,
-        settings.policy_default_local_cluster,
+        settings.policy_default_local_cluster != flipped,
         not settings.disable_non_default_deny,
         view.strict,
         view.strict and not settings.policy_cidr_match_mode,
@@ -63,7 +68,8 @@ def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
 def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
     """A policy is read once as long as it lives, but for one whose rules hang on the services there are."""
     key = attrs.evolve(reading, services=(), backends=_NO_BACKENDS)
-    known = _KNOWN.get(id(policy))
+    number = id(policy), reading.default_local_cluster
+    known = _KNOWN.get(number)
     if known is not None and known[0]() is policy and known[1] == key:
         return known[2]
     try:
@@ -71,13 +77,12 @@ def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
     except Refused as why:
         found = why
     if "toServices" not in str(policy.document):
-        number = id(policy)
         _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), key, found)
     return found
 
 
 _NO_BACKENDS = Reading("").backends
-_KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
+_KNOWN: dict[tuple[int, bool], tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
 
 
 _ASKING = ("rules", "authentication", "listener", "serverNames", "domainNames")

@@ -28,7 +28,6 @@ from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
     EVERYTHING,
     PROTOCOL_NUMBERS,
-    TIERS,
     Direction,
     DnsRule,
     HttpRule,
@@ -110,7 +109,7 @@ class _Match:
 
     @property
     def level(self) -> tuple[int, float]:
-        return TIERS.index(self.rule.tier), self.rule.priority
+        return self.rule.level
 
 
 @attrs.define(eq=False)
@@ -426,7 +425,7 @@ class PolicyJudge:
                         each.rule.verdict,
                         each.rule.tier,
                         str(each.selector),
-                        "" if each.port_rule is None else _words(each.port),
+                        "" if each.port_rule is None else str(each.port),
                         not because and verdict != "pass",
                         because or ("it passes the flow on" if verdict == "pass" else ""),
                     )
@@ -490,12 +489,3 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
 
 def _single(address: IPv4Address | IPv6Address) -> Network:
     return ip_network((address.packed, address.max_prefixlen))
-
-
-def _words(port: PortRange) -> str:
-    protocol = next(name for name, number in PROTOCOL_NUMBERS.items() if number == port.protocol)
-    if port.name:
-        return f"{port.name}/{protocol}"
-    if not port.first:
-        return protocol
-    return f"{port.first}-{port.last}/{protocol}" if port.last > port.first else f"{port.first}/{protocol}"

@@ -59,7 +59,7 @@ class Requirement:
         values = ", ".join(sorted(self.values))
         match self.operator:
             case "Equals":
-                return f"{self.key}={values}"
+                return f"{self.key}={values}" if values else str(self.key)
             case "In":
                 return f"{self.key} in ({values})"
             case "NotIn":
