@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh._core import PolicyTables
     from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
     from fleetmesh.policy.decision import Decision
@@ -304,27 +305,15 @@ class Mesh:
     def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
         self._members, self._allocations = change.members, change.allocations
-        members, last = self._members, self._viewpoint
-        views = {
-            name: MemberView.of(member) if name in change.written else last.members[name]
-            for name, member in members.items()
-        }
+        last, report = self._viewpoint, self._report
         changed = delta.services(ServiceDelta)
-        report = self._report
-        view = attrs.evolve(
-            last,
-            snapshot=self._core.snapshot(),
-            members=views,
-            names={each.cluster_id: each.name for each in views.values()},
-            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
-            exporters=change.exporters,
-            touched=last.touched.with_more(
-                delta.new,
-                ((each.namespace, each.name) for each in changed),
-                everything=change.heard_anew,
-                known=None if report is None else report.view.snapshot.generation,
-            ),
+        touched = last.touched.with_more(
+            delta.new,
+            ((each.namespace, each.name) for each in changed),
+            everything=change.heard_anew,
+            known=None if report is None else report.view.snapshot.generation,
         )
+        view = last.after(change, self._core.snapshot(), touched)
         hold(last, view, [name for name, dirty in change.dirty.items() if dirty.policies])
         self._policies.note(view, change)
         self._viewpoint = view
@@ -571,7 +560,12 @@ class Mesh:
     def tables_of(self, view: Viewpoint, seen_from: str) -> Tables:
         """What a viewer decides with at a state of this mesh."""
         number, node = cluster_and_node(view.names, seen_from)
-        return self._tables.get(view, number, node)
+        return self._tables.get(view, number, node, lambda: self._policy_tables(view, view.names[number]))
+
+    def _policy_tables(self, view: Viewpoint, member: str) -> PolicyTables:
+        with self.judged() as newest:
+            deciding = newest if newest.view is view else Deciding(view, self._dns.parsed())
+            return deciding.tables(member)
 
     @contextmanager
     def judged(self) -> Iterator[Deciding]:

@@ -17,6 +17,7 @@ from fleetmesh.mesh.topology import Topology
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot
+    from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Name, Store
 
@@ -115,6 +116,22 @@ class Viewpoint:
     exporters: CowMap[Name, frozenset[str]] = attrs.field(factory=CowMap)
     read_findings: tuple[Finding, ...] = ()
     touched: Touched = attrs.field(factory=Touched)
+
+    def after(self, change: Change, snapshot: Snapshot, touched: Touched) -> Viewpoint:
+        """The state that a transaction has led to."""
+        views = {
+            name: MemberView.of(member) if name in change.written else self.members[name]
+            for name, member in change.members.items()
+        }
+        return attrs.evolve(
+            self,
+            snapshot=snapshot,
+            members=views,
+            names={each.cluster_id: each.name for each in views.values()},
+            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
+            exporters=change.exporters,
+            touched=touched,
+        )
 
     def member(self, number: int) -> MemberView:
         """The member of a cluster id."""
