@@ -4,7 +4,7 @@ Packets through both ends fare as `Mesh.decide` says of their flows, on random f
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ from doubles.policy_fleets import cases
 
 
 @pytest.mark.parametrize("mode", ["cilium", "strict"])
-def test_packets_fare_as_is_decided(mode: str) -> None:
+def test_packets_fare_as_is_decided(mode: Literal["cilium", "strict"]) -> None:
     def check(case: dict[str, Any]) -> int:
         mesh = fm.Mesh("shop", mode=mode)
         for name, declared in case["clusters"].items():
