@@ -4,7 +4,8 @@ Two states of a mesh: which connections policies allow in one of them only.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from fleetmesh.mesh.impact.networks import Regions
 from fleetmesh.mesh.impact.report import report
 from fleetmesh.mesh.impact.rows import Rows
 from fleetmesh.mesh.impact.steady import Steadiness
-from fleetmesh.mesh.impact.verdicts import Hearing, Lists
+from fleetmesh.mesh.impact.verdicts import Judgements, Lists
 from fleetmesh.policy.labels import Network
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _flows(before: Deciding, after: Deciding) -> FlowChanges:
     kinds = list(kinds_of(before.view, after.view, _regions(before, after)))
     unsteady = [not steadiness.steady(each) for each in kinds]
     lists = Lists()
-    rows = Rows(kinds, Hearing(before, lists), Hearing(after, lists))
+    rows = Rows(kinds, Judgements(before, lists), Judgements(after, lists))
     rows.look(unsteady)
     return report(rows, before, after)
 
@@ -56,23 +57,22 @@ def _regions(before: Deciding, after: Deciding) -> Regions:
             stacks.setdefault(name, set()).add(member.settings.enable_ipv6)
             by_address = by_address or judge.selects_by_address or not _hears_all(deciding.view, name)
     telling = set().union(*networks.values()) if by_address else None
-    return Regions(networks, stacks, sorted({*_addresses(before.view), *_addresses(after.view)}), telling)
+    wanted = any(networks.values()) or any(len(each) > 1 for each in stacks.values())
+    taken = {*_addresses(before.view), *_addresses(after.view)} if wanted else ()
+    return Regions(networks, stacks, sorted(taken), telling)
 
 
 def _hears_all(view: Viewpoint, name: str) -> bool:
     return all(each == name or view.hears(name, each) for each in view.members)
 
 
-def _addresses(view: Viewpoint) -> set[int]:
+def _addresses(view: Viewpoint) -> Iterator[int]:
     """Of pods and nodes, as numbers."""
-    texts = [
-        address
-        for member in view.members.values()
-        for pods in member._store.pods.values()
-        for pod in pods.values()
-        for address in pod.addresses
-    ]
     for member in view.members.values():
+        for pods in member._store.pods.values():
+            for pod in pods.values():
+                yield from (int(ip_address(each)) for each in pod.addresses)
         for node in member._store.nodes.values():
-            texts += [text for kind, text in node.addresses if kind in {"InternalIP", "ExternalIP"}]
-    return {int(ip_address(each)) for each in texts}
+            for _, text in node.addresses:
+                with suppress(ValueError):  # a host's name is one too
+                    yield int(ip_address(text))

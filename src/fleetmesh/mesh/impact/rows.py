@@ -15,7 +15,7 @@ from fleetmesh.mesh.impact.kinds import Kind
 from fleetmesh.mesh.impact.pods import ABSENT, PodRows
 from fleetmesh.mesh.impact.ports import Ports
 from fleetmesh.mesh.impact.turns import Turn, turns
-from fleetmesh.mesh.impact.verdicts import OPEN, Hearing, Verdicts
+from fleetmesh.mesh.impact.verdicts import OPEN, Judgements, Verdicts
 from fleetmesh.policy.rule import Direction
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Rows:
     """
 
     kinds: Sequence[Kind]
-    before: Hearing
-    after: Hearing
+    before: Judgements
+    after: Judgements
     found: dict[Subject, Found] = attrs.field(factory=dict, init=False)
     _turns: dict[tuple[int, ...], dict[Turn, tuple[Ports, ...]]] = attrs.field(factory=dict, init=False)
     _places: dict[str, list[int]] = attrs.field(factory=dict, init=False)

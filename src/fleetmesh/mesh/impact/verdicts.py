@@ -40,7 +40,7 @@ class Lists:
 
 
 @attrs.define(eq=False)
-class Hearing:
+class Judgements:
     """
     One state of a mesh, asked what each side says of a pair of ends.
 
