@@ -66,21 +66,18 @@ struct alignas(64) Flow {
   std::uint32_t counter = kNotCounted;  // its number
   Number service_entry : 28 = 0;
   std::uint32_t to_source : 1 = 0;  // whether it is the source that gets address and port
-  std::uint32_t state : 3 = 0;      // fm_ct_state
+  std::uint32_t verdict : 3 = 0;    // fm_verdict, as both below
   Number out_entry : 28 = 0;
-  std::uint32_t egress : 4 = 0;  // fm_verdict
+  std::uint32_t state : 2 = 0;  // fm_ct_state
+  std::uint32_t egress : 2 = 0;
   Number in_entry : 28 = 0;
   std::uint32_t ingress : 4 = 0;
   std::uint32_t service_stamp = 0;
   std::uint32_t stamp = 0;  // of both others, which are kin
 
-  static constexpr std::uint32_t kNotCounted = ~0U;
-  // Redirected, if either side says so.
-  std::uint8_t verdict() const {
-    constexpr unsigned kBit = FM_VERDICT_REDIRECT ^ FM_VERDICT_ALLOW;
-    return static_cast<std::uint8_t>(FM_VERDICT_ALLOW | ((egress | ingress) & kBit));
-  }
-};
+  static constexpr std::uint32_t kNotCounted = ~0U;};
+// What there is room for.
+static_assert(FM_VERDICT_REDIRECT < 4 && FM_CT_RELATED < 4);
 static_assert(sizeof(Flow<V4>) == 64);
 static_assert(sizeof(Flow<V6>) == 128);
 

@@ -54,7 +54,7 @@ template <class F>
                                          const DecisionColumns<typename F::Column>& out, std::size_t at) {
   constexpr std::size_t width = F::family == Family::v4 ? 1 : 16;
   constexpr std::size_t bytes = width * sizeof(typename F::Column);
-  out.verdict[at] = flow.verdict();
+  out.verdict[at] = static_cast<std::uint8_t>(flow.verdict);
   out.egress[at] = static_cast<std::uint8_t>(flow.egress);
   out.ingress[at] = static_cast<std::uint8_t>(flow.ingress);
   out.reason[at] = FM_REASON_NONE;
@@ -132,8 +132,9 @@ void remember(const Packet<F>& s, const Footing& footing, const FlowKey<F>& key,
   flow.source_identity = s.source_identity;
   flow.destination_identity = s.destination_identity;
   if (s.service) flow.counter = counters.number(s.service->table_offset, s.backend->cluster);
-  flow.state = s.ct & 7U;
-  flow.egress = s.egress & 15U;
+  flow.verdict = s.verdict & 7U;
+  flow.state = s.ct & 3U;
+  flow.egress = s.egress & 3U;
   flow.ingress = s.ingress & 15U;
   flow.proxy_port = s.proxy_port;
   flow.service_entry = footing.entries[Trace::service] & kMost;
