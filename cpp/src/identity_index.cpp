@@ -1,20 +1,15 @@
 #include "fleetmesh/identity_index.hpp"
 
 #include <algorithm>
+#include <array>
 #include <random>
 #include <utility>
 
 namespace fleetmesh::policy {
 
-bool selects(const Selector& selector, const std::vector<Term>& terms) {
-  return std::ranges::all_of(selector, [&](const Requirement& requirement) {
-    const bool any = std::ranges::any_of(requirement.any_of,
-                                         [&](Term term) { return std::ranges::binary_search(terms, term); });
-    return any != requirement.negated;
-  });
-}
-
 namespace {
+
+constexpr std::size_t kMostUnsettled = 64;
 
 // Steele, Lea and Flood: Fast splittable pseudorandom number generators, 2014.
 std::uint64_t mixed(std::uint64_t value) {
@@ -37,9 +32,6 @@ Signature IdentityIndex::signature(std::uint64_t of) const {
 }
 
 IdentityIndex::Added IdentityIndex::add(Identity identity) {
-  std::ranges::sort(identity.terms);
-  const auto twice = std::ranges::unique(identity.terms);
-  identity.terms.erase(twice.begin(), twice.end());
   identity.terms.shrink_to_fit();
   Slot slot = 0;
   if (free_.empty()) {
@@ -51,27 +43,39 @@ IdentityIndex::Added IdentityIndex::add(Identity identity) {
   }
   const Slot universe = slots();
   live_.add(slot, universe);
-  if (!identity.terms.empty() && identity.terms.back() >= having_.size())
-    having_.resize(std::max<std::size_t>(identity.terms.back() + 1, having_.size() * 5 / 4));
-  for (const Term term : identity.terms) having_[term].add(slot, universe);
   if (!identity.named_ports.empty()) named_ports_[slot] = std::move(identity.named_ports);
   rows_[slot] = std::move(identity.terms);
-  auto found = matching(rows_[slot]);
-  for (const SelectorId id : found)
-    if (selectors_[id].evaluated) selectors_[id].selected.add(slot, universe);
-  return {slot, std::move(found)};
+  unsettled_.push_back(slot);
+  if (unsettled_.size() >= kMostUnsettled) settle();
+  match(rows_[slot], matching_);
+  for (const SelectorId id : matching_)
+    if (evaluated_[id]) selectors_[id].selected.add(slot, universe);
+  return {slot, matching_};
 }
 
-std::vector<SelectorId> IdentityIndex::remove(Slot slot) {
-  auto found = matching(rows_[slot]);
-  for (const SelectorId id : found)
-    if (selectors_[id].evaluated) selectors_[id].selected.remove(slot);
-  for (const Term term : rows_[slot]) having_[term].remove(slot);
+// Into the sets of those that have a term.
+void IdentityIndex::settle() {
+  for (const Slot slot : unsettled_) {
+    const auto& terms = rows_[slot];
+    for (const Term term : terms) {
+      if (term >= having_.size()) having_.resize(std::max<std::size_t>(term + 1, having_.size() * 5 / 4));
+      having_[term].add(slot, slots());
+    }
+  }
+  unsettled_.clear();
+}
+
+std::span<const SelectorId> IdentityIndex::remove(Slot slot) {
+  match(rows_[slot], matching_);
+  for (const SelectorId id : matching_)
+    if (evaluated_[id]) selectors_[id].selected.remove(slot);
+  if (!std::erase(unsettled_, slot))
+    for (const Term term : rows_[slot]) having_[term].remove(slot);
   live_.remove(slot);
   rows_[slot] = {};
   named_ports_.erase(slot);
   free_.push_back(slot);
-  return found;
+  return matching_;
 }
 
 const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {
@@ -81,6 +85,7 @@ const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {
 }
 
 SelectorId IdentityIndex::acquire(Selector selector) {
+  settle();
   for (Requirement& each : selector) {
     std::ranges::sort(each.any_of);
     const auto twice = std::ranges::unique(each.any_of);
@@ -91,20 +96,24 @@ SelectorId IdentityIndex::acquire(Selector selector) {
     if (free_selectors_.empty()) {
       at->second = static_cast<SelectorId>(selectors_.size());
       selectors_.emplace_back();
+      evaluated_.push_back(0);
     } else {
       at->second = free_selectors_.back();
       free_selectors_.pop_back();
     }
     Kept& kept = selectors_[at->second];
     kept.selector = &at->first;
+    for (const Requirement& each : at->first)
+      if (const std::size_t words = each.any_of.empty() ? 0 : each.any_of.back() / 64 + 1U;
+          words > bits_.size())
+        bits_.resize(words + bits_.size() / 4);
     kept.guard = rarest(at->first);
     if (!kept.guard)
-      unguarded_.push_back(at->second);
+      unguarded_.add(at->second, at->first, nullptr);
     else
       for (const Term term : kept.guard->any_of) {
-        guarded_[term].push_back(at->second);
-        if (term / 64 >= guards_.size()) guards_.resize(term / 64 + 1 + guards_.size() / 4);
-        guards_[term / 64] |= std::uint64_t{1} << term % 64;
+        guarded_by(term).add(at->second, at->first, kept.guard);
+        bits_[term / 64].guards |= std::uint64_t{1} << term % 64;
       }
   }
   ++selectors_[at->second].uses;
@@ -115,42 +124,71 @@ void IdentityIndex::release(SelectorId id) {
   Kept& kept = selectors_[id];
   if (--kept.uses) return;
   if (!kept.guard)
-    std::erase(unguarded_, id);
+    unguarded_.remove(id);
   else
     for (const Term term : kept.guard->any_of) {
-      const auto at = guarded_.find(term);
-      std::erase(at->second, id);
-      if (!at->second.empty()) continue;
-      guarded_.erase(at);
-      guards_[term / 64] &= ~(std::uint64_t{1} << term % 64);
+      Candidates& rest = guarded_by(term);
+      rest.remove(id);
+      if (rest.empty()) bits_[term / 64].guards &= ~(std::uint64_t{1} << term % 64);
     }
   numbers_.erase(numbers_.find(*kept.selector));
   kept = {};
+  evaluated_[id] = 0;
   free_selectors_.push_back(id);
 }
 
 const SlotSet& IdentityIndex::selected(SelectorId id) {
   Kept& kept = selectors_[id];
-  if (!kept.evaluated) {
+  if (!evaluated_[id]) {
+    settle();
     kept.selected = evaluate(*kept.selector, kept.guard);
-    kept.evaluated = true;
+    evaluated_[id] = 1;
   }
   return kept.selected;
 }
 
-std::vector<SelectorId> IdentityIndex::matching(const std::vector<Term>& terms) const {
+std::vector<SelectorId> IdentityIndex::matching(const std::vector<Term>& terms) {
   std::vector<SelectorId> found;
-  const auto look = [&](SelectorId id) {
-    if (selects(*selectors_[id].selector, terms)) found.push_back(id);
-  };
-  std::ranges::for_each(unguarded_, look);
-  for (const Term term : terms)
-    if (term / 64 < guards_.size() && guards_[term / 64] >> term % 64 & 1U)
-      std::ranges::for_each(guarded_.at(term), look);
-  std::ranges::sort(found);
-  const auto twice = std::ranges::unique(found);
-  found.erase(twice.begin(), twice.end());
+  match(terms, found);
   return found;
+}
+
+void IdentityIndex::match(const std::vector<Term>& terms, std::vector<SelectorId>& into) {
+  const auto bit = [](Term term) { return std::uint64_t{1} << term % 64; };
+  const auto is_here = [&](Term term) { return (bits_[term / 64].here & bit(term)) != 0; };
+  into.clear();
+  for (const Term term : terms)
+    if (term / 64 < bits_.size()) bits_[term / 64].here |= bit(term);
+  unguarded_.select(is_here, into);
+  // What is asked next is fetched before it is needed, since mostly it is in no cache.
+  constexpr std::size_t kAhead = 16;
+  std::array<const Candidates*, kAhead> found{};
+  for (std::size_t at = 0; at < terms.size();) {
+    std::size_t count = 0;
+    for (; at < terms.size() && count < kAhead; ++at) {
+      const Term term = terms[at];
+      if (term / 64 >= bits_.size() || !(bits_[term / 64].guards & bit(term))) continue;
+      found[count] = &guarded_[guarded_by_.find(term)];
+      __builtin_prefetch(found[count++]);
+    }
+    for (std::size_t each = 0; each < count; ++each) __builtin_prefetch(found[each]->words());
+    for (std::size_t each = 0; each < count; ++each) found[each]->select(is_here, into);
+  }
+  for (const Term term : terms)
+    if (term / 64 < bits_.size()) bits_[term / 64].here = 0;
+  std::ranges::sort(into);
+  const auto twice = std::ranges::unique(into);
+  into.erase(twice.begin(), twice.end());
+}
+
+Candidates& IdentityIndex::guarded_by(Term term) {
+  Slot place = guarded_by_.find(term);
+  if (place == kNoSlot) {
+    place = static_cast<Slot>(guarded_.size());
+    guarded_.emplace_back();
+    guarded_by_.set(term, place);
+  }
+  return guarded_[place];
 }
 
 std::uint64_t IdentityIndex::frequency(const Requirement& requirement) const {

@@ -444,6 +444,12 @@ class EndpointPolicy:
     """
     What one endpoint is judged by.
     """
+
+    __hash__: typing.ClassVar[None] = None
+    def __eq__(self, arg0: EndpointPolicy) -> bool:
+        """
+        Whether the very same rule sets decide.
+        """
     def __len__(self) -> int: ...
     def enforced(self, ingress: bool) -> bool:
         """
@@ -496,6 +502,7 @@ class PolicyRepository:
         """
         The ids of the other clusters whose identities it knows.
         """
+    def remove_rules(self, policy: str) -> None: ...
     def resolve(
         self,
         terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
@@ -514,6 +521,7 @@ class PolicyRepository:
         """
     def set_rules(
         self,
+        policy: str,
         selectors: collections.abc.Sequence[
             collections.abc.Sequence[
                 tuple[bool, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]
@@ -549,9 +557,9 @@ class PolicyRepository:
                 typing.SupportsInt | typing.SupportsIndex,
             ]
         ],
-    ) -> None:
+    ) -> int:
         """
-        Selectors are lists of (negated, terms of which any is enough).
+        The rules of a policy, in the place of those it had; selectors are lists of (negated, terms of which any is enough). Returns the number of the first rule; the others follow.
         """
 
 def maglev_fill(

@@ -6,26 +6,18 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "fleetmesh/candidates.hpp"
+#include "fleetmesh/number_map.hpp"
+#include "fleetmesh/selector.hpp"
 #include "fleetmesh/slot_set.hpp"
 
 namespace fleetmesh::policy {
 
-// A statement on labels that is true of an identity or not, such as `k8s:app=web`; whoever makes identities
-// and selectors numbers them alike, from 1.
-using Term = std::uint32_t;
 using Name = std::uint32_t;  // of a port; 0: none
-using SelectorId = std::uint32_t;
-
-struct Requirement {
-  bool negated = false;
-  std::vector<Term> any_of;
-  friend auto operator<=>(const Requirement&, const Requirement&) = default;
-};
-// All of them; without any it selects everything, aggregates included.
-using Selector = std::vector<Requirement>;
 
 struct NamedPort {
   Name name = 0;
@@ -55,21 +47,17 @@ struct SignatureHash {
   std::size_t operator()(const Signature& signature) const { return signature.low; }
 };
 
-// Of a sorted list of terms.
-bool selects(const Selector& selector, const std::vector<Term>& terms);
-
 class IdentityIndex {
  public:
   IdentityIndex();
   struct Added {
     Slot slot;
-    std::vector<SelectorId> matching;  // the selectors that select it, in ascending order
+    std::span<const SelectorId> matching;  // that select it, ascending; good until the next comes or goes
   };
   // Slots of removed identities are given again.
   Added add(Identity identity);
-  // The selectors that selected it.
-  std::vector<SelectorId> remove(Slot slot);
-  // Sorted.
+  // The selectors that selected it; likewise.
+  std::span<const SelectorId> remove(Slot slot);
   const std::vector<Term>& terms(Slot slot) const { return rows_[slot]; }
   const std::vector<NamedPort>& named_ports(Slot slot) const;
   template <class Visit>
@@ -85,8 +73,8 @@ class IdentityIndex {
   const Selector& selector(SelectorId id) const { return *selectors_[id].selector; }
   // Worked out when it is first asked for, and from then on with each identity.
   const SlotSet& selected(SelectorId id);
-  // The selectors that select such an identity, in ascending order; `terms` are sorted.
-  std::vector<SelectorId> matching(const std::vector<Term>& terms) const;
+  // The selectors that select such an identity, in ascending order.
+  std::vector<SelectorId> matching(const std::vector<Term>& terms);
 
   // Nobody outside can find two sets with one signature: it is keyed by a secret of the process.
   Signature signature(std::uint64_t of) const;
@@ -98,10 +86,12 @@ class IdentityIndex {
   struct Kept {
     const Selector* selector = nullptr;  // the key in numbers_
     std::uint32_t uses = 0;
-    bool evaluated = false;
     const Requirement* guard = nullptr;  // one of these terms is there in whatever it selects
     SlotSet selected;
   };
+  Candidates& guarded_by(Term term);
+  void match(const std::vector<Term>& terms, std::vector<SelectorId>& into);
+  void settle();
   const Requirement* rarest(const Selector& selector) const;
   std::uint64_t frequency(const Requirement& requirement) const;
   bool holds(const Requirement& requirement, Slot slot) const;
@@ -112,14 +102,23 @@ class IdentityIndex {
   std::vector<std::vector<Term>> rows_;  // by slot
   std::unordered_map<Slot, std::vector<NamedPort>> named_ports_;
   std::vector<Slot> free_;
-  std::vector<SlotSet> having_;  // by term
+  std::vector<SlotSet> having_;  // by term, of all but those that came last
+  std::vector<Slot> unsettled_;  // these: to sort one in touches memory at random, which is put off
   SlotSet live_;
   std::vector<Kept> selectors_;
+  std::vector<std::uint8_t> evaluated_;  // by selector
   std::vector<SelectorId> free_selectors_;
   std::map<Selector, SelectorId> numbers_;
-  std::unordered_map<Term, std::vector<SelectorId>> guarded_;
-  std::vector<std::uint64_t> guards_;  // a bit for each term, whether it is in guarded_
-  std::vector<SelectorId> unguarded_;
+  // Of 64 terms that selectors have.
+  struct TermBits {
+    std::uint64_t guards = 0;  // whether any selector is guarded by it
+    std::uint64_t here = 0;    // whether whoever is asked about has it
+  };
+  std::vector<TermBits> bits_;
+  NumberMap guarded_by_;  // term -> place in guarded_
+  std::vector<Candidates> guarded_;
+  Candidates unguarded_;
+  std::vector<SelectorId> matching_;  // of whoever came or went last
 };
 
 }  // namespace fleetmesh::policy

@@ -6,27 +6,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh.identities import UNNUMBERED
-from fleetmesh.mesh.policies import options_of, read_policies
-from fleetmesh.policy import Rule
+from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge_of
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
-from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
+from fleetmesh.policy.labels import K8S, Label, LabelSet, ports_of, reserved
 from fleetmesh.policy.matching import Request
 from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
-from fleetmesh.policy.selectors import group_labels
+from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.resources.model import Pod
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.mesh import Mesh
+    from fleetmesh.mesh.store import Key
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 Address = IPv4Address | IPv6Address
@@ -79,14 +79,18 @@ class PolicyChange:
     Attributes:
         identities: (member, labels) of identities that came, went, or got another number.
         pods: (member, namespace, name) of pods that came, changed or went.
-        policies: Members whose policies changed.
+        policies: (member, key) of policies and groups of networks that came, changed or went.
+        services: Whether any service changed.
         hearing: Whether members came or went, or hear others than before.
+        left: Members that left, and may have come back.
     """
 
     identities: frozenset[tuple[str, LabelSet]]
     pods: frozenset[tuple[str, str, str]]
-    policies: frozenset[str]
+    policies: frozenset[tuple[str, Key]]
+    services: bool
     hearing: bool
+    left: frozenset[str]
 
 
 @attrs.frozen
@@ -123,20 +127,17 @@ class _Case:
 @attrs.define(eq=False)
 class Deciding:
     """
-    What decides in a mesh, made when it is first asked and brought up to date by what changed. Of one
-    thread at a time.
+    What decides in a mesh, brought up to date by what changed. It meets a member, and makes its judge, when a
+    question first needs it. Of one thread at a time.
     """
 
     view: Viewpoint
     dns: Mapping[str, Sequence[Address]]
     registry: IdentityRegistry = attrs.field(factory=IdentityRegistry)
+    _met: set[str] = attrs.field(factory=set, init=False)
     _at: dict[Address, list[tuple[str, str, str]]] = attrs.field(factory=dict, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        for member in self.view.members.values():
-            self._join(member)
 
     # Following the mesh
 
@@ -144,29 +145,24 @@ class Deciding:
         """To a newer state, which these changes led to."""
         batch = list(changes)
         old, self.view = self.view, view
-        gone = [name for name in old.members if old.members[name] is not view.members.get(name)]
-        left = [name for name in gone if name not in view.members or _joined_anew(old, view, name)]
-        for name in left:
+        for name in {each for change in batch for each in change.left}:
             self._leave(old, name)
-        new = [name for name in view.members if name not in old.members or name in left]
-        for name in new:
-            self._join(view.members[name])
-        others = [name for name in gone if name not in left]
         for name, labels in {each for change in batch for each in change.identities}:
-            if name in others:
+            if name in self._met:
                 self._renumber(old, name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
-            if cluster in others:
+            if cluster in self._met:
                 self._move(old, cluster, namespace, pod)
-        if any(change.hearing for change in batch):
-            for name, judge in self._judges.items():
+        policies: dict[str, set[Key]] = {}
+        for name, key in (each for change in batch for each in change.policies):
+            policies.setdefault(name, set()).add(key)
+        for name, judge in self._judges.items():
+            if any(change.hearing for change in batch):
                 judge.hear(self._heard_by(name))
-        touched = {name for change in batch for name in change.policies}
-        services = {name for name, judge in self._judges.items() if judge.hangs_on_services}
-        for name in touched | services:
-            self._judges.pop(name, None)
-        if touched or gone:
-            self._held_judges.clear()
+            follow(judge, view, view.members[name], policies.get(name, ()))
+            if any(change.services for change in batch):
+                follow_services(judge, view, view.members[name])
+        self._held_judges.clear()
 
     def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
         """What names have resolved to."""
@@ -174,21 +170,29 @@ class Deciding:
         for judge in (*self._judges.values(), *self._held_judges.values()):
             judge.dns = dns
 
-    def _join(self, member: MemberView) -> None:
+    def meet(self, name: str) -> None:
+        """Take in a member's identities and addresses, once."""
+        if name in self._met:
+            return
+        self._met.add(name)
+        member = self.view.members[name]
         for labels in member._store.identities:
             self.registry.know(self._identity(member, labels))
         for pods in member._store.pods.values():
             for pod in pods.values():
-                self._settle(member.name, pod)
+                self._settle(name, pod)
 
     def _leave(self, old: Viewpoint, name: str) -> None:
+        self._judges.pop(name, None)
+        if name not in self._met:
+            return
+        self._met.remove(name)
         member = old.members[name]
         for labels in member._store.identities:
             self._forget(member, labels)
         for pods in member._store.pods.values():
             for pod in pods.values():
                 self._unsettle(name, pod)
-        self._judges.pop(name, None)
 
     def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
         before, after = old.members[name], self.view.members[name]
@@ -237,6 +241,7 @@ class Deciding:
         pod = None if member is None else member._store.pods.group(namespace).get(name)
         if member is None or pod is None:
             return None
+        self.meet(cluster)
         labels = member._store.identity_of.group(namespace).get(name)
         identity = _reserved("host") if labels is None else self._identity(member, labels)
         return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
@@ -246,7 +251,9 @@ class Deciding:
         assert pod is not None, "ends are checked first"
         return pod
 
-    def _pods_at(self, address: Address) -> Iterator[_Pod]:
+    def _pods_at(self, address: Address, clusters: Iterable[str]) -> Iterator[_Pod]:
+        for cluster in clusters:
+            self.meet(cluster)
         for each in self._at.get(address, ()):
             pod = self._pod("/".join(each))
             if pod is not None:
@@ -262,18 +269,19 @@ class Deciding:
         return None
 
     def judge(self, cluster: str) -> PolicyJudge:
-        """That of a cluster, which knows the pods of all that it hears."""
+        """That of a cluster, which knows the pods of all that it hears, as far as they have been met."""
         if cluster not in self._judges:
-            rules = read_policies(self.view, self.view.members[cluster]).rules
-            self._judges[cluster] = self._judge_by(cluster, rules)
+            member = self.view.members[cluster]
+            judge = judge_of(self.view, member, self.registry, self.dns)
+            judge.hear(self._heard_by(cluster))
+            self._judges[cluster] = judge
         return self._judges[cluster]
 
-    def _judge_by(self, cluster: str, rules: tuple[Rule, ...]) -> PolicyJudge:
-        member = self.view.members[cluster]
-        options = options_of(self.view, member)
-        judge = PolicyJudge(self.registry, options, rules, tuple(_groups(member)), self.dns)
-        judge.hear(self._heard_by(cluster))
-        return judge
+    def spread(self, cluster: str, selector: LabelSelector) -> Mapping[int, int]:
+        """Cluster id -> how many of its identities a selector of a cluster's policies selects."""
+        for name in self.view.members:
+            self.meet(name)
+        return self.judge(cluster).spread(selector)
 
     def _heard_by(self, cluster: str) -> list[int]:
         others = self.view.members.values()
@@ -281,12 +289,13 @@ class Deciding:
 
     def _held_judge(self, cluster: str, labels: LabelSet) -> PolicyJudge | None:
         """By what is still in force for an identity whose rules are in conflict, if anything was before."""
-        rules = self.view.members[cluster]._store.held.get(labels)
-        if rules is None:
+        member, key = self.view.members[cluster], (cluster, labels)
+        if labels not in member._store.held:
             return None
-        key = (cluster, labels)
         if key not in self._held_judges:
-            self._held_judges[key] = self._judge_by(cluster, rules)
+            judge = held_judge_of(self.view, member, labels, self.registry, self.dns)
+            judge.hear(self._heard_by(cluster))
+            self._held_judges[key] = judge
         return self._held_judges[key]
 
     def _hears(self, cluster: str, other: str) -> bool:
@@ -406,7 +415,7 @@ class Deciding:
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
-        for pod in self._pods_at(ip_address(address)):
+        for pod in self._pods_at(ip_address(address), [cluster]):
             if pod.cluster == cluster:
                 return f"{pod.cluster}/{pod.name}"
         return None
@@ -440,7 +449,7 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "ip":
             address = ip_address(name)
-            for pod in self._pods_at(address):
+            for pod in self._pods_at(address, self.view.members):
                 if self._hears(cluster, pod.cluster):
                     return self._pod_peer(pod, cluster, judge), ""
             node = self._node_at(address)
@@ -542,15 +551,6 @@ def flow_of(
     return Flow(number, port, None if http is None else Request.of(http), dns_query)
 
 
-def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:
-    for policy in member._store.policies.values():
-        if policy.kind != "CiliumCIDRGroup":
-            continue
-        labels = tuple(group_labels(policy.name, policy.labels))
-        for cidr in (policy.document.get("spec") or {}).get("externalCIDRs") or ():
-            yield ip_network(cidr, strict=False), labels
-
-
 @lru_cache
 def _reserved(name: str) -> Identity:
     return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
@@ -562,7 +562,3 @@ def _is(text: str, address: Address) -> bool:
         return ip_address(text) == address
     except ValueError:
         return False
-
-
-def _joined_anew(old: Viewpoint, view: Viewpoint, name: str) -> bool:
-    return old.members[name].cluster_id != view.members[name].cluster_id

@@ -124,6 +124,7 @@ def leave(change: Change, member: Member) -> None:
     change.members = {name: each for name, each in change.members.items() if each is not member}
     change.take_back(member)
     change.core.leave(member.cluster_id)
+    change.left.add(member.name)
     set_ranges(change, None)
     change.plan_imports()
 

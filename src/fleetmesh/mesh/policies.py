@@ -5,6 +5,7 @@ The policies of a member, read, and where they contradict each other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -18,6 +19,7 @@ from fleetmesh.policy.registry import Identity, IdentityRegistry
 from fleetmesh.resources.model import PolicyObject, Service
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.store import Key
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 
@@ -31,28 +33,13 @@ class ReadPolicies:
 
 def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
     """All policies that a member has."""
-    store, settings = member._store, member.settings
-    services = tuple(service for by_name in store.services.values() for service in by_name.values())
-
-    def backends(service: Service) -> list[str]:
-        rows = view.snapshot.candidates(member.cluster_id, service.namespace, service.name)
-        return sorted({backend[1] for _, backend, *_ in rows})
-
-    reading = Reading(
-        member.name,
-        settings.policy_default_local_cluster,
-        not settings.disable_non_default_deny,
-        view.strict,
-        view.strict and not settings.policy_cidr_match_mode,
-        services,
-        backends,
-    )
-    policies = [each for each in store.policies.values() if each.kind in KINDS]
-    policies.sort(key=lambda each: (KINDS.index(each.kind), each.namespace, each.name))
+    reader = PolicyReader(view, member)
+    policies = [each for each in member._store.policies.values() if each.kind in KINDS]
+    policies.sort(key=lambda each: place(each.key))
     rules: list[Rule] = []
     refused = []
     for policy in policies:
-        found = _read(policy, reading)
+        found = reader.read(policy)
         if isinstance(found, Refused):
             refused.append((policy, found))
         else:
@@ -60,24 +47,62 @@ def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
     return ReadPolicies(tuple(rules), tuple(refused))
 
 
+def place(key: Key) -> str:
+    """What a policy is known by among others: Cilium takes their rules in the order of these."""
+    kind, namespace, name = key
+    return f"{KINDS.index(kind)}\0{namespace}\0{name}"
+
+
+class PolicyReader:
+    """Reads single policies of a member, as they are to be understood in one state of its mesh."""
+
+    def __init__(self, view: Viewpoint, member: MemberView) -> None:
+        settings = member.settings
+        self._view, self._member = view, member
+        self._reading = Reading(
+            member.name,
+            settings.policy_default_local_cluster,
+            not settings.disable_non_default_deny,
+            view.strict,
+            view.strict and not settings.policy_cidr_match_mode,
+        )
+
+    def read(self, policy: PolicyObject) -> tuple[Rule, ...] | Refused:
+        """Once as long as it lives, but for one whose rules hang on the services there are."""
+        if policy.key in self._member._store.on_services:
+            return _read(policy, self._with_services)
+        known = _KNOWN.get(id(policy))
+        if known is not None and known[0]() is policy and known[1] == self._reading:
+            return known[2]
+        found, number = _read(policy, self._reading), id(policy)
+        _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), self._reading, found)
+        return found
+
+    @cached_property
+    def _with_services(self) -> Reading:
+        view, member = self._view, self._member
+        services = tuple(each for by_name in member._store.services.values() for each in by_name.values())
+
+        def backends(service: Service) -> list[str]:
+            rows = view.snapshot.candidates(member.cluster_id, service.namespace, service.name)
+            return sorted({backend[1] for _, backend, *_ in rows})
+
+        return attrs.evolve(self._reading, services=services, backends=backends)
+
+
 def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
-    """A policy is read once as long as it lives, but for one whose rules hang on the services there are."""
-    key = attrs.evolve(reading, services=(), backends=_NO_BACKENDS)
-    known = _KNOWN.get(id(policy))
-    if known is not None and known[0]() is policy and known[1] == key:
-        return known[2]
     try:
-        found: tuple[Rule, ...] | Refused = read_policy(policy, reading)
+        return read_policy(policy, reading)
     except Refused as why:
-        found = why
-    if "toServices" not in str(policy.document):
-        number = id(policy)
-        _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), key, found)
-    return found
+        return why
 
 
-_NO_BACKENDS = Reading("").backends
 _KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
+
+
+def hangs_on_services(policy: PolicyObject) -> bool:
+    """Whether rules of a policy are others when services change: a look at the words, no reading."""
+    return "toServices" in str(policy.document)
 
 
 _ASKING = ("rules", "authentication", "listener", "serverNames", "domainNames")
@@ -97,7 +122,8 @@ def conflicting(view: Viewpoint, member: MemberView, read: ReadPolicies) -> dict
     asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
     if len(asking) < 2:
         return {}
-    judge = PolicyJudge(IdentityRegistry(), options_of(view, member), read.rules, (), {})
+    judge = PolicyJudge(IdentityRegistry(), options_of(view, member))
+    judge.set_rules("", read.rules)
     found = {}
     for labels in member._store.identities:
         conflict = judge.conflict(Identity(0, labels, ports_of(labels)))

@@ -36,8 +36,8 @@ class PolicyKeeper:
     _deciding: Deciding | None = attrs.field(default=None, init=False)
     _dns_version: int = attrs.field(default=0, init=False)
 
-    def note(self, view: Viewpoint, change: Change) -> None:
-        """What a transaction changed, before anybody can see its state."""
+    def note(self, view: Viewpoint, change: Change, *, services: bool) -> None:
+        """What a transaction changed, before anybody can see its state; `services`: whether any did."""
         with self._noting:
             if not self._following:
                 return
@@ -45,10 +45,14 @@ class PolicyKeeper:
                 self._following = False
                 self._noted.clear()
                 return
-            pods = {(name, *pod) for name, dirty in change.dirty.items() for pod in dirty.running_pods}
-            policies = {name for name, dirty in change.dirty.items() if dirty.policies}
+            touched = change.dirty.items()
             noted = PolicyChange(
-                frozenset(change.renumbered), frozenset(pods), frozenset(policies), change.heard_anew
+                identities=frozenset(change.renumbered),
+                pods=frozenset((name, *pod) for name, dirty in touched for pod in dirty.running_pods),
+                policies=frozenset((name, key) for name, dirty in touched for key in dirty.policy_objects),
+                services=services or any(dirty.exported for _, dirty in touched),
+                hearing=change.heard_anew,
+                left=frozenset(change.left),
             )
             self._noted.append((view.snapshot.generation, noted))
 

@@ -183,11 +183,10 @@ def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None
 
 def _known(view: Viewpoint, member: MemberView, deciding: Deciding) -> Known:
     heard = [name for name in view.members if name != member.name and view.hears(member.name, name)]
-    judge = deciding.judge(member.name)
 
     @cache
     def spread(selector: LabelSelector) -> dict[str, int]:
-        found = judge.spread(selector)
+        found = deciding.spread(member.name, selector)
         return {view.names[number]: count for number, count in found.items() if number}
 
     @cache

@@ -4,6 +4,7 @@ One cluster's policies over the identities that it knows.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -23,6 +24,7 @@ from fleetmesh.policy.labels import (
     world_label,
 )
 from fleetmesh.policy.matching import Request, dns_matches, http_matches
+from fleetmesh.policy.named import NamedAddresses
 from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
@@ -101,7 +103,6 @@ class Conflict:
 class _Match:
     """A rule that speaks about a flow, by one peer and one range of ports."""
 
-    number: int
     rule: Rule
     port_rule: PortRule | None
     port: PortRange
@@ -115,28 +116,28 @@ class _Match:
 @attrs.define(eq=False)
 class PolicyJudge:
     """
-    Decides for the endpoints of one cluster.
+    Decides for the endpoints of one cluster, and follows the policies that it has.
 
     Attributes:
         registry: The identities of the mesh.
-        rules: All of the cluster, in the order in which Cilium takes them.
-        groups: The networks of CiliumCIDRGroups, with the labels that they give.
         dns: The names that were resolved, with their addresses.
-        hangs_on_services: Whether any rule is about Services, and so another when they change.
+        groups: Name of a CiliumCIDRGroup -> its networks, and the labels that they give.
     """
 
     registry: IdentityRegistry
     options: Options
-    rules: Sequence[Rule]
-    groups: Sequence[tuple[Network, tuple[Label, ...]]]
-    dns: Mapping[str, Sequence[IPv4Address | IPv6Address]]
+    dns: Mapping[str, Sequence[IPv4Address | IPv6Address]] = attrs.field(factory=dict)
+    groups: dict[str, tuple[Sequence[Network], Sequence[Label]]] = attrs.field(factory=dict, init=False)
     _compiler: Compiler = attrs.field(init=False)
     _repository: _core.PolicyRepository = attrs.field(init=False)
-    _networks: frozenset[Network] = attrs.field(init=False)
-    _names: tuple[FqdnSelector, ...] = attrs.field(init=False)
-    hangs_on_services: bool = attrs.field(init=False)
-    _of_pods: tuple[Network, ...] | None = attrs.field(init=False)
-    _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
+    _rules: dict[str, tuple[int, tuple[Rule, ...]]] = attrs.field(factory=dict, init=False)
+    _order: list[str] = attrs.field(factory=list, init=False)
+    _numbered: dict[int, Rule] = attrs.field(factory=dict, init=False)
+    _named: NamedAddresses = attrs.field(init=False)
+    _changes: int = attrs.field(default=0, init=False)
+    _policies: dict[tuple[LabelSet, bool], tuple[int, _core.EndpointPolicy]] = attrs.field(
+        factory=dict, init=False
+    )
 
     def __attrs_post_init__(self) -> None:
         options = self.options
@@ -150,17 +151,43 @@ class PolicyJudge:
             cluster=options.cluster_id,
             cluster_shift=options.cluster_shift,
         )
-        peers = [each for rule in self.rules for each in rule.peers or ()]
-        networks = [each for each in peers if isinstance(each, CidrSelector)]
-        self._networks = frozenset(network for each in networks for network in each.networks)
-        self._names = tuple(dict.fromkeys(each for each in peers if isinstance(each, FqdnSelector)))
-        self.hangs_on_services = any(rule.of_services for rule in self.rules)
-        everywhere = "pods" in options.cidr_match_modes
-        asking = [each for each in networks if everywhere or each.of_pods]
-        self._of_pods = (
-            tuple({network for each in asking for network in each.networks}) if asking or everywhere else None
-        )
-        self._repository.set_rules(*self._compiler.rules(self.rules))
+        self._named = NamedAddresses("pods" in options.cidr_match_modes)
+
+    # Policies
+
+    def set_rules(self, policy: str, rules: tuple[Rule, ...]) -> None:
+        """
+        The rules of a policy, in the place of those that it had; without any it is gone. Costs what it has.
+
+        Args:
+            policy: Whatever it is known by. Cilium takes rules in the order of these.
+        """
+        if not rules and policy not in self._rules:
+            return
+        self._changes += 1
+        first, old = self._rules.pop(policy, (0, ()))
+        self._named.remove(old)
+        for number in range(first, first + len(old)):
+            del self._numbered[number]
+        if not rules:
+            self._order.remove(policy)
+            self._repository.remove_rules(policy)
+            return
+        if not old:
+            insort(self._order, policy)
+        first = self._repository.set_rules(policy, *self._compiler.rules(rules))
+        self._rules[policy] = (first, rules)
+        self._named.add(rules)
+        self._numbered.update(enumerate(rules, first))
+
+    def rules_of(self, policy: str) -> tuple[Rule, ...]:
+        """Those that it has; none where it is not known."""
+        return self._rules.get(policy, (0, ()))[1]
+
+    @property
+    def rules(self) -> Iterator[Rule]:
+        """All of the cluster, in the order in which Cilium takes them."""
+        return (rule for policy in self._order for rule in self._rules[policy][1])
 
     def hear(self, clusters: Iterable[int]) -> None:
         """The ids of the other clusters whose identities it knows."""
@@ -171,9 +198,9 @@ class PolicyJudge:
         Whom this cluster takes an address for that is nobody's in the mesh: the world, or what the longest
         network that any policy names makes of it (pkg/ipcache).
         """
-        names = [each.label for each in self._names if self._resolved(each, address)]
-        groups = [label for network, labels in self.groups if address in network for label in labels]
-        networks = [each for each in self._networks if address in each]
+        names = [each.label for each in self._named.names if self._resolved(each, address)]
+        groups = self._labels_of_groups(address)
+        networks = [each for each in self._named.networks if address in each]
         if not names and not groups and not networks:
             return self.world(address.version)
         labels = [world_label(address.version, dual_stack=self.options.dual_stack), *groups, *names]
@@ -193,24 +220,33 @@ class PolicyJudge:
         """No endpoint has these labels any more."""
         self._policies.pop((labels, False), None)
 
+    def _labels_of_groups(self, address: IPv4Address | IPv6Address) -> list[Label]:
+        """Of the groups that it is in; in one order, whichever came first."""
+        return sorted(
+            label
+            for networks, labels in self.groups.values()
+            if any(address in each for each in networks)
+            for label in labels
+        )
+
     @property
     def selects_by_address(self) -> bool:
         """Whether any network selects pods."""
-        return self._of_pods is not None
+        return self._named.asks_pods
 
     def networks_of_pod(self, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Label]:
         """
         What tells networks that select pods that these addresses are within them: the longest of those
         networks, else the whole family (pkg/endpoint computeCIDRLabelsRLocked). Nothing where none do.
         """
-        if self._of_pods is None:
+        if not self.selects_by_address:
             return []
         found: list[Label] = []
         for address in addresses:
-            if "pods" in self.options.cidr_match_modes:
-                found += (label for network, labels in self.groups if address in network for label in labels)
+            if self._named.everywhere:
+                found += self._labels_of_groups(address)
             family = ip_network((0 if address.version == 4 else bytes(16), 0))
-            inside = (each for each in self._of_pods if address in each)
+            inside = (each for each in self._named.of_pods if address in each)
             found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
         return found
 
@@ -282,24 +318,27 @@ class PolicyJudge:
         if found is None:
             return None
         one, other, why = found
-        return Conflict(self.rules[one].source, self.rules[other].source, why)
+        return Conflict(self._numbered[one].source, self._numbered[other].source, why)
 
     def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        """After a change of any policy a look, which finds the same rule sets where the same rules speak."""
         key = (subject.labels, on_host)
-        if key not in self._policies:
-            self._policies[key] = self._repository.resolve(
+        changes, policy = self._policies.get(key, (0, None))
+        if policy is None or changes != self._changes:
+            policy = self._repository.resolve(
                 self.registry.statements.terms(subject.labels),
                 self.registry.statements.named_ports(subject.named_ports),
                 on_host,
                 subject.labels.has("reserved", "init"),
             )
-        return self._policies[key]
+            self._policies[key] = (self._changes, policy)
+        return policy
 
     def _matches(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
     ) -> Iterator[_Match]:
         named = (subject if direction == "ingress" else peer).named_ports
-        for number, rule in self._speaking(subject, direction, on_host=on_host):
+        for rule in self._speaking(subject, direction, on_host=on_host):
             if rule.peers is None or not (rule.peers or rule.ports):
                 continue
             selector = next((each for each in rule.peers or (WILDCARD,) if self._selects(each, peer)), None)
@@ -309,25 +348,23 @@ class PolicyJudge:
             ports = [(each, port) for each in rule.ports for port in each.ports] or everything
             for port_rule, port in ports:
                 if covers(port, flow, named):
-                    yield _Match(number, rule, port_rule, port, selector)
+                    yield _Match(rule, port_rule, port, selector)
 
-    def _speaking(
-        self, subject: Identity, direction: Direction, *, on_host: bool
-    ) -> Iterator[tuple[int, Rule]]:
+    def _speaking(self, subject: Identity, direction: Direction, *, on_host: bool) -> Iterator[Rule]:
         found = [
-            (number, rule)
-            for number, rule in enumerate(self.rules)
+            rule
+            for rule in self.rules
             if (rule.direction, rule.on_host) == (direction, on_host) and rule.subject.matches(subject.labels)
         ]
-        final = self.options.isolation_is_final and any(rule.default_deny for _, rule in found)
-        return ((number, rule) for number, rule in found if not (final and rule.tier == "baseline"))
+        final = self.options.isolation_is_final and any(rule.default_deny for rule in found)
+        return (rule for rule in found if not (final and rule.tier == "baseline"))
 
     def _nearby(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
     ) -> Iterator[tuple[Rule, LabelSelector]]:
         """Rules that would allow the flow, were it from another peer."""
         named = (subject if direction == "ingress" else peer).named_ports
-        for _, rule in self._speaking(subject, direction, on_host=on_host):
+        for rule in self._speaking(subject, direction, on_host=on_host):
             ports = [port for each in rule.ports for port in each.ports] or [EVERYTHING]
             if rule.verdict != "allow" or not any(covers(port, flow, named) for port in ports):
                 continue
@@ -337,7 +374,7 @@ class PolicyJudge:
 
     def _isolating(self, subject: Identity, direction: Direction, *, on_host: bool) -> list[str]:
         speaking = self._speaking(subject, direction, on_host=on_host)
-        return list(dict.fromkeys(rule.source.subject for _, rule in speaking if rule.default_deny))
+        return list(dict.fromkeys(rule.source.subject for rule in speaking if rule.default_deny))
 
     def _selects(self, selector: Selector, peer: Identity) -> bool:
         if isinstance(selector, CidrSelector):

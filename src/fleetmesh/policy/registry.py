@@ -53,7 +53,7 @@ class IdentityRegistry:
 
     statements: Statements = attrs.field(factory=Statements)
     core: _core.PolicyIdentities = attrs.field(factory=_core.PolicyIdentities)
-    _made: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
+    _made: dict[tuple[int, LabelSet], Identity] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,22 +74,23 @@ class IdentityRegistry:
 
     def of_address(self, labels: LabelSet) -> Identity:
         """That of an address with these labels."""
-        if labels not in self._made:
-            self._make(Identity(FIRST_LOCAL + len(self._made), labels))
-        return self._made[labels]
+        if (0, labels) not in self._made:
+            self._make(0, Identity(FIRST_LOCAL + len(self._made), labels))
+        return self._made[0, labels]
 
     def labelled(self, identity: Identity, labels: Sequence[Label], cluster_shift: int) -> Identity:
         """An identity of the mesh with more labels, which has a number of its own in the same cluster."""
         if not labels:
             return identity
         found = LabelSet.of([*identity.labels, *labels])
-        if found not in self._made:
+        cluster = identity.number >> cluster_shift
+        if (cluster, found) not in self._made:
             number = identity.number | ((1 << cluster_shift) - 1)
             while number in self._taken:
                 number -= 1
-            self._make(Identity(number, found, identity.named_ports))
-        return self._made[found]
+            self._make(cluster, Identity(number, found, identity.named_ports))
+        return self._made[cluster, found]
 
-    def _make(self, identity: Identity) -> None:
-        self._made[identity.labels] = identity
+    def _make(self, cluster: int, identity: Identity) -> None:
+        self._made[cluster, identity.labels] = identity
         self.know(identity)
