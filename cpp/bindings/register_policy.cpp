@@ -1,5 +1,4 @@
 // The policies of one cluster, and what an endpoint is judged by.
-#include <pybind11/operators.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -132,7 +131,9 @@ void register_policy(py::module_& module) {
           "(ingress, identity, protocol, port, bits of protocol and port that count, precedence, "
           "authentication, whether that is explicit, number of the rule) each.")
       .def("__len__", &EndpointPolicy::size)
-      .def(py::self == py::self, "Whether the very same rule sets decide.");
+      .def(
+          "shares", [](const EndpointPolicy& self, const EndpointPolicy& other) { return self == other; },
+          py::arg("other"), "Whether the very same rule sets decide.");
 
   py::class_<Repository>(module, "PolicyRepository",
                          "The policies of one cluster, over the identities of a mesh.")

@@ -444,12 +444,6 @@ class EndpointPolicy:
     """
     What one endpoint is judged by.
     """
-
-    __hash__: typing.ClassVar[None] = None
-    def __eq__(self, arg0: EndpointPolicy) -> bool:
-        """
-        Whether the very same rule sets decide.
-        """
     def __len__(self) -> int: ...
     def enforced(self, ingress: bool) -> bool:
         """
@@ -472,6 +466,10 @@ class EndpointPolicy:
     ) -> tuple[bool, int, int, bool, int]:
         """
         (found, precedence, authentication, whether that is explicit, number of the rule).
+        """
+    def shares(self, other: EndpointPolicy) -> bool:
+        """
+        Whether the very same rule sets decide.
         """
     @property
     def conflict(self) -> tuple[int, int, str] | None:

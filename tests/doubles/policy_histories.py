@@ -74,8 +74,9 @@ def group(cidr: str, tier: str) -> dict[str, Any]:
 
 
 def cilium_policy(name: str, app: str, direction: str, rule: dict[str, Any], deny: bool) -> dict[str, Any]:
-    ports = {} if deny or "toFQDNs" in rule or name != "b" else {"toPorts": [{"ports": [{"port": "http"}]}]}
-    field = direction + ("Deny" if deny and not rule.keys() & {"toServices", "toFQDNs"} else "")
+    named = name == "b" and not deny and not rule.keys() & {"toFQDNs", "toPorts"}
+    ports = {"toPorts": [{"ports": [{"port": "http"}]}]} if named else {}
+    field = direction + ("Deny" if deny and not rule.keys() & {"toServices", "toFQDNs", "toPorts"} else "")
     return {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumNetworkPolicy",
@@ -141,6 +142,12 @@ PEERS = st.sampled_from(
         {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]},
     ]
 )
+ASKING: list[dict[str, Any]] = [
+    {"toEndpoints": [{}], "toPorts": [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": rules}]}
+    for rules in ({"http": [{"method": "GET"}]}, {"dns": [{"matchPattern": "*"}]})
+]
+"""Of these no two can be carried out for one endpoint."""
+
 EGRESS = st.one_of(
     PEERS.map(lambda peer: {"toEndpoints": [peer]}),
     st.sampled_from(
@@ -153,6 +160,7 @@ EGRESS = st.one_of(
             {"toServices": [{"k8sService": {"serviceName": "db", "namespace": "shop"}}]},
             {"toServices": [{"k8sService": {"serviceName": "cache", "namespace": "shop"}}]},
             {"toEntities": ["cluster-mesh"]},
+            *ASKING,
         ]
     ),
 )
@@ -190,6 +198,22 @@ def documents(cluster: str) -> st.SearchStrategy[dict[str, Any]]:
         st.builds(group, st.sampled_from(["192.0.2.0/25", "198.51.100.0/24"]), st.sampled_from("ab")),
     )
     return st.one_of(policies, policies, others)
+
+
+_ASKING_POLICIES = st.builds(
+    cilium_policy,
+    st.sampled_from("ac"),
+    st.just("web"),
+    st.just("egress"),
+    st.sampled_from([*ASKING, {"toEndpoints": [{}]}]),
+    st.just(False),
+)
+CONFLICTING = st.one_of(
+    *[_ASKING_POLICIES] * 4,
+    st.builds(pod, st.just("east"), st.sampled_from(APPS[:2]), st.integers(0, 1)),
+    st.builds(namespace, st.sampled_from("ab")),
+)
+"""Policies that are often in conflict, and whom they are about."""
 
 
 SETTINGS = st.builds(

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 import fleetmesh as fm
 from doubles.effort import examples
-from doubles.policy_histories import ends, step
+from doubles.policy_histories import CONFLICTING, ends, pod, step, text_of
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.deciding import Deciding, decide, flow_of
+from fleetmesh.mesh.policies import options_of, read_policies
 from fleetmesh.mesh.viewpoint import Viewpoint
+from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision
+from fleetmesh.policy.judge import PolicyJudge
+from fleetmesh.policy.labels import LabelSet, ports_of
+from fleetmesh.policy.registry import Identity, IdentityRegistry
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
@@ -81,16 +86,61 @@ def test_what_decides_follows_the_changes_of_its_mesh(data: st.DataObject) -> No
 
 
 class Recorded(fm.Mesh):
-    """A mesh that keeps all of its deltas, those of joining and leaving too."""
+    """
+    A mesh that keeps all of its deltas, those of joining and leaving too, and works out the slow way what
+    stays in force where rules are in conflict.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.deltas: list[fm.Delta] = []
+        self.held: dict[tuple[str, LabelSet], tuple[Rule, ...]] = {}
 
     def _change(self, carry_out: Callable[[Change], None]) -> fm.Delta:
+        before = self.viewpoint()
         delta = super()._change(carry_out)
         self.deltas.append(delta)
+        self._hold(before)
         return delta
+
+    def _hold(self, before: Viewpoint) -> None:
+        old, new = broken(before), broken(self.viewpoint())
+        self.held = {key: rules for key, rules in self.held.items() if key in new}
+        for name, labels in new - old - self.held.keys():
+            member = before.members.get(name)
+            if member is not None and labels in member._store.identities:
+                self.held[name, labels] = read_policies(before, member).rules
+
+
+def broken(view: Viewpoint) -> set[tuple[str, LabelSet]]:
+    """The identities whose rules are in conflict; all of them are asked."""
+    found = set()
+    for member in view.members.values():
+        judge = PolicyJudge(IdentityRegistry(), options_of(view, member))
+        judge.set_rules("", read_policies(view, member).rules)
+        for labels in member._store.identities:
+            if judge.conflict(Identity(0, labels, ports_of(labels))) is not None:
+                found.add((member.name, labels))
+    return found
+
+
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=SLOW)
+@given(steps=st.lists(CONFLICTING, min_size=8, max_size=16), data=st.data())
+def test_what_stays_in_force_is_what_all_identities_asked_anew_would_keep(
+    steps: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    mesh = Recorded("shop")
+    east = mesh.join("east", cluster_id=1, pod_cidrs=["10.1.0.0/16"])
+    east.apply(text_of(pod("east", "web", 0)) + text_of(pod("east", "db", 0)))
+    for document in steps:
+        applied = data.draw(st.sampled_from([True, True, True, False]), "applied")
+        (east.apply if applied else east.delete)(text_of(document))
+        found = {
+            (name, labels): rules
+            for name, member in mesh.viewpoint().members.items()
+            for labels, rules in member._store.held.items()
+        }
+        assert found == mesh.held
 
 
 def named(end: str, states: tuple[Viewpoint, Viewpoint], deltas: list[fm.Delta]) -> bool:

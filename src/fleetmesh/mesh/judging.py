@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from fleetmesh.mesh.policies import PolicyReader, options_of, place
-from fleetmesh.policy import KINDS, Refused
+from fleetmesh.policy import KINDS
 from fleetmesh.policy.judge import PolicyJudge
 from fleetmesh.policy.labels import LabelSet, Network
 from fleetmesh.policy.selectors import group_labels
@@ -58,8 +58,7 @@ def follow(judge: PolicyJudge, view: Viewpoint, member: MemberView, keys: Iterab
         kind, _, name = key
         policy = policies.get(key)
         if kind in KINDS:
-            read = () if policy is None else reader.read(policy)
-            judge.set_rules(place(key), () if isinstance(read, Refused) else read)
+            judge.set_rules(place(key), reader.rules(policy))
         elif kind == _GROUP and policy is None:
             judge.groups.pop(name, None)
         elif kind == _GROUP and policy is not None:
@@ -70,8 +69,7 @@ def follow_services(judge: PolicyJudge, view: Viewpoint, member: MemberView) -> 
     """Have a judge take in those rules that are others by the services that there are now."""
     reader, store = PolicyReader(view, member), member._store
     for key in store.on_services:
-        read = reader.read(store.policies[key])
-        rules = () if isinstance(read, Refused) else read
+        rules = reader.rules(store.policies[key])
         if rules != judge.rules_of(place(key)):
             judge.set_rules(place(key), rules)
 

@@ -324,7 +324,7 @@ class Mesh:
                 known=None if report is None else report.view.snapshot.generation,
             ),
         )
-        hold(last, view, [name for name, dirty in change.dirty.items() if dirty.policies])
+        hold(last, view, change)
         policies = changed_policies(change, changed)
         self._policies.note(view, change, services=bool(changed))
         self._viewpoint = view

@@ -4,7 +4,7 @@ The policies of a member, read, and where they contradict each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -78,6 +78,11 @@ class PolicyReader:
         _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), self._reading, found)
         return found
 
+    def rules(self, policy: PolicyObject | None) -> tuple[Rule, ...]:
+        """None where it is refused, or not there."""
+        read = () if policy is None else self.read(policy)
+        return () if isinstance(read, Refused) else read
+
     @cached_property
     def _with_services(self) -> Reading:
         view, member = self._view, self._member
@@ -114,28 +119,40 @@ def may_conflict(policy: PolicyObject) -> bool:
     return any(word in text for word in _ASKING)
 
 
-def conflicting(view: Viewpoint, member: MemberView, read: ReadPolicies) -> dict[LabelSet, Conflict]:
+def conflicting(view: Viewpoint, member: MemberView, among: Collection[LabelSet]) -> dict[LabelSet, Conflict]:
     """
-    The identities of a member's own pods for which rules can't all be carried out. There are none unless
-    two rules ask for something besides passing.
+    Those of these identities of a member's own pods for which rules can't all be carried out. For that they
+    have to ask for something besides passing, twice.
     """
-    asking = [rule for rule in read.rules if rule.authentication or any(each.parser for each in rule.ports)]
-    if len(asking) < 2:
+    reader, store = PolicyReader(view, member), member._store
+    rules = [rule for key in store.asking for rule in reader.rules(store.policies[key])]
+    asking = [(rule.subject, _demands(rule)) for rule in rules if _demands(rule)]
+    suspects = [
+        labels
+        for labels in among
+        if sum(demands for subject, demands in asking if subject.matches(labels)) > 1
+    ]
+    if not suspects:
         return {}
     judge = PolicyJudge(IdentityRegistry(), options_of(view, member))
-    judge.set_rules("", read.rules)
-    found = {}
-    for labels in member._store.identities:
-        conflict = judge.conflict(Identity(0, labels, ports_of(labels)))
-        if conflict is not None:
-            found[labels] = conflict
-    return found
+    judge.set_rules("", read_policies(view, member).rules)
+    conflicts = {
+        labels: judge.conflict(Identity(0, labels, ports_of(labels)))
+        for labels in suspects
+        if labels in store.identities
+    }
+    return {labels: conflict for labels, conflict in conflicts.items() if conflict is not None}
 
 
-def conflicts(view: Viewpoint, member: MemberView, read: ReadPolicies) -> Iterator[Finding]:
+def _demands(rule: Rule) -> int:
+    """How often it asks for something besides passing."""
+    return bool(rule.authentication) + sum(each.parser is not None for each in rule.ports)
+
+
+def conflicts(view: Viewpoint, member: MemberView) -> Iterator[Finding]:
     """Rules that can't all be carried out for some pod."""
     store = member._store
-    broken = conflicting(view, member, read)
+    broken = conflicting(view, member, store.identities)
     hit: dict[tuple[Conflict, bool], list[str]] = {}
     for namespace, pods in store.identity_of.items() if broken else ():
         for name, labels in pods.items():

@@ -164,7 +164,7 @@ def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None
     yield from unmatched_services(read.rules)
     if not view.strict:
         yield from policy_quirks(read.rules, _pod_ranges(view, member))
-    yield from conflicts(view, member, read)
+    yield from conflicts(view, member)
     if read.rules and deciding is not None:
         yield from lint(read.rules, _known(view, member, deciding))
     for policy, why in read.refused:
