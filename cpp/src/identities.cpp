@@ -58,8 +58,6 @@ template <class Visit>
 void Identities::each_follower(std::span<const SelectorId> matching, Visit visit) {
   constexpr std::uint32_t kNone = kNoSlot;
   told_.clear();
-  for (const SelectorId id : matching)
-    if (id < followers_.size()) __builtin_prefetch(&followers_[id]);
   for (RuleSet* const each : always_) told_.push_back({each, kNone});
   for (const SelectorId id : matching)
     if (id < followers_.size()) told_.insert(told_.end(), followers_[id].begin(), followers_[id].end());

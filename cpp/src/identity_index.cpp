@@ -1,7 +1,6 @@
 #include "fleetmesh/identity_index.hpp"
 
 #include <algorithm>
-#include <array>
 #include <random>
 #include <utility>
 
@@ -47,9 +46,8 @@ IdentityIndex::Added IdentityIndex::add(Identity identity) {
   rows_[slot] = std::move(identity.terms);
   unsettled_.push_back(slot);
   if (unsettled_.size() >= kMostUnsettled) settle();
-  match(rows_[slot], matching_);
-  for (const SelectorId id : matching_)
-    if (evaluated_[id]) selectors_[id].selected.add(slot, universe);
+  kept_.match(rows_[slot], matching_);
+  for (const SelectorId id : matching_) selectors_[id].selected.add(slot, universe);
   return {slot, matching_};
 }
 
@@ -66,9 +64,8 @@ void IdentityIndex::settle() {
 }
 
 std::span<const SelectorId> IdentityIndex::remove(Slot slot) {
-  match(rows_[slot], matching_);
-  for (const SelectorId id : matching_)
-    if (evaluated_[id]) selectors_[id].selected.remove(slot);
+  kept_.match(rows_[slot], matching_);
+  for (const SelectorId id : matching_) selectors_[id].selected.remove(slot);
   if (!std::erase(unsettled_, slot))
     for (const Term term : rows_[slot]) having_[term].remove(slot);
   live_.remove(slot);
@@ -96,25 +93,14 @@ SelectorId IdentityIndex::acquire(Selector selector) {
     if (free_selectors_.empty()) {
       at->second = static_cast<SelectorId>(selectors_.size());
       selectors_.emplace_back();
-      evaluated_.push_back(0);
     } else {
       at->second = free_selectors_.back();
       free_selectors_.pop_back();
     }
     Kept& kept = selectors_[at->second];
     kept.selector = &at->first;
-    for (const Requirement& each : at->first)
-      if (const std::size_t words = each.any_of.empty() ? 0 : each.any_of.back() / 64 + 1U;
-          words > bits_.size())
-        bits_.resize(words + bits_.size() / 4);
     kept.guard = rarest(at->first);
-    if (!kept.guard)
-      unguarded_.add(at->second, at->first, nullptr);
-    else
-      for (const Term term : kept.guard->any_of) {
-        guarded_by(term).add(at->second, at->first, kept.guard);
-        bits_[term / 64].guards |= std::uint64_t{1} << term % 64;
-      }
+    all_.add(at->second, at->first, kept.guard);
   }
   ++selectors_[at->second].uses;
   return at->second;
@@ -123,72 +109,28 @@ SelectorId IdentityIndex::acquire(Selector selector) {
 void IdentityIndex::release(SelectorId id) {
   Kept& kept = selectors_[id];
   if (--kept.uses) return;
-  if (!kept.guard)
-    unguarded_.remove(id);
-  else
-    for (const Term term : kept.guard->any_of) {
-      Candidates& rest = guarded_by(term);
-      rest.remove(id);
-      if (rest.empty()) bits_[term / 64].guards &= ~(std::uint64_t{1} << term % 64);
-    }
+  all_.remove(id, kept.guard);
+  if (kept.evaluated) kept_.remove(id, kept.guard);
   numbers_.erase(numbers_.find(*kept.selector));
   kept = {};
-  evaluated_[id] = 0;
   free_selectors_.push_back(id);
 }
 
 const SlotSet& IdentityIndex::selected(SelectorId id) {
   Kept& kept = selectors_[id];
-  if (!evaluated_[id]) {
+  if (!kept.evaluated) {
     settle();
     kept.selected = evaluate(*kept.selector, kept.guard);
-    evaluated_[id] = 1;
+    kept.evaluated = true;
+    kept_.add(id, *kept.selector, kept.guard);
   }
   return kept.selected;
 }
 
 std::vector<SelectorId> IdentityIndex::matching(const std::vector<Term>& terms) {
   std::vector<SelectorId> found;
-  match(terms, found);
+  all_.match(terms, found);
   return found;
-}
-
-void IdentityIndex::match(const std::vector<Term>& terms, std::vector<SelectorId>& into) {
-  const auto bit = [](Term term) { return std::uint64_t{1} << term % 64; };
-  const auto is_here = [&](Term term) { return (bits_[term / 64].here & bit(term)) != 0; };
-  into.clear();
-  for (const Term term : terms)
-    if (term / 64 < bits_.size()) bits_[term / 64].here |= bit(term);
-  unguarded_.select(is_here, into);
-  // What is asked next is fetched before it is needed, since mostly it is in no cache.
-  constexpr std::size_t kAhead = 16;
-  std::array<const Candidates*, kAhead> found{};
-  for (std::size_t at = 0; at < terms.size();) {
-    std::size_t count = 0;
-    for (; at < terms.size() && count < kAhead; ++at) {
-      const Term term = terms[at];
-      if (term / 64 >= bits_.size() || !(bits_[term / 64].guards & bit(term))) continue;
-      found[count] = &guarded_[guarded_by_.find(term)];
-      __builtin_prefetch(found[count++]);
-    }
-    for (std::size_t each = 0; each < count; ++each) __builtin_prefetch(found[each]->words());
-    for (std::size_t each = 0; each < count; ++each) found[each]->select(is_here, into);
-  }
-  for (const Term term : terms)
-    if (term / 64 < bits_.size()) bits_[term / 64].here = 0;
-  std::ranges::sort(into);
-  const auto twice = std::ranges::unique(into);
-  into.erase(twice.begin(), twice.end());
-}
-
-Candidates& IdentityIndex::guarded_by(Term term) {
-  Slot place = guarded_by_.find(term);
-  if (place == kNoSlot) {
-    place = static_cast<Slot>(guarded_.size());
-    guarded_.emplace_back();
-    guarded_by_.set(term, place);
-  }
-  return guarded_[place];
 }
 
 std::uint64_t IdentityIndex::frequency(const Requirement& requirement) const {

@@ -100,6 +100,7 @@ TEST(IdentityIndexes, select_what_a_look_at_each_identity_selects) {
       const auto twice = std::ranges::unique(wanted);
       wanted.erase(twice.begin(), twice.end());
       EXPECT_EQ(std::vector<SelectorId>(added.matching.begin(), added.matching.end()), wanted);
+      EXPECT_EQ(index.matching(index.terms(added.slot)), wanted);
     } else {
       const auto at = std::next(known.begin(), static_cast<long>(random() % known.size()));
       index.remove(at->first);
@@ -108,6 +109,7 @@ TEST(IdentityIndexes, select_what_a_look_at_each_identity_selects) {
     if (step % 50 == 0) {
       selectors.push_back(random_selector(random));
       ids.push_back(index.acquire(selectors.back()));
+      index.selected(ids.back());
     }
     if (step % 90 == 0 && !ids.empty()) {
       index.release(ids.back());

@@ -10,8 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "fleetmesh/candidates.hpp"
-#include "fleetmesh/number_map.hpp"
+#include "fleetmesh/matcher.hpp"
 #include "fleetmesh/selector.hpp"
 #include "fleetmesh/slot_set.hpp"
 
@@ -52,7 +51,9 @@ class IdentityIndex {
   IdentityIndex();
   struct Added {
     Slot slot;
-    std::span<const SelectorId> matching;  // that select it, ascending; good until the next comes or goes
+    // The selectors that select it, of those whose selection is kept, ascending; good until the next one
+    // comes or goes.
+    std::span<const SelectorId> matching;
   };
   // Slots of removed identities are given again.
   Added add(Identity identity);
@@ -71,7 +72,7 @@ class IdentityIndex {
   SelectorId acquire(Selector selector);
   void release(SelectorId id);
   const Selector& selector(SelectorId id) const { return *selectors_[id].selector; }
-  // Worked out when it is first asked for, and from then on with each identity.
+  // Worked out when it is first asked for, and kept from then on as identities come and go.
   const SlotSet& selected(SelectorId id);
   // The selectors that select such an identity, in ascending order.
   std::vector<SelectorId> matching(const std::vector<Term>& terms);
@@ -86,11 +87,10 @@ class IdentityIndex {
   struct Kept {
     const Selector* selector = nullptr;  // the key in numbers_
     std::uint32_t uses = 0;
+    bool evaluated = false;
     const Requirement* guard = nullptr;  // one of these terms is there in whatever it selects
     SlotSet selected;
   };
-  Candidates& guarded_by(Term term);
-  void match(const std::vector<Term>& terms, std::vector<SelectorId>& into);
   void settle();
   const Requirement* rarest(const Selector& selector) const;
   std::uint64_t frequency(const Requirement& requirement) const;
@@ -106,18 +106,10 @@ class IdentityIndex {
   std::vector<Slot> unsettled_;  // these: to sort one in touches memory at random, which is put off
   SlotSet live_;
   std::vector<Kept> selectors_;
-  std::vector<std::uint8_t> evaluated_;  // by selector
   std::vector<SelectorId> free_selectors_;
   std::map<Selector, SelectorId> numbers_;
-  // Of 64 terms that selectors have.
-  struct TermBits {
-    std::uint64_t guards = 0;  // whether any selector is guarded by it
-    std::uint64_t here = 0;    // whether whoever is asked about has it
-  };
-  std::vector<TermBits> bits_;
-  NumberMap guarded_by_;  // term -> place in guarded_
-  std::vector<Candidates> guarded_;
-  Candidates unguarded_;
+  Matcher all_;
+  Matcher kept_;                      // of those whose selection is kept: few, where few rules are in use
   std::vector<SelectorId> matching_;  // of whoever came or went last
 };
 
