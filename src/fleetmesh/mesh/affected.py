@@ -22,9 +22,9 @@ def changed_addresses(change: Change, before: Viewpoint) -> tuple[AddressDelta, 
     Of pods that came, changed, went or are of another identity, of Nodes that did, and all of members that
     came or went or are heard by others than before.
     """
-    names = dict.fromkeys([*before.members, *change.members]) if change.heard_anew else change.dirty
+    names = before.members.keys() | change.members.keys() if change.heard_anew else change.dirty.keys()
     found: list[AddressDelta] = []
-    for name in names:
+    for name in sorted(names):
         old, new = before.members.get(name), change.members.get(name)
         stores = [each._store for each in (old, new) if each is not None]
         if old is None or new is None or old.failed != new._store.failed:
@@ -42,18 +42,19 @@ def changed_policies(change: Change, services: Iterable[ServiceDelta]) -> tuple[
     Policies, groups of networks and Nodes that came, changed or went, and policies that hang on services
     where services changed.
     """
-    viewers: set[str] | None = None
+    hanging = {name for name, each in change.members.items() if len(each._store.on_services)}
+    if hanging:
+        hanging &= {viewer for each in services for viewer in each.viewers} | {
+            name for name, dirty in change.dirty.items() if dirty.exported
+        }
     found: list[PolicyDelta] = []
-    for name, member in change.members.items():
-        dirty, store = change.dirty.get(name), member._store
+    for name in sorted(hanging | change.dirty.keys()):
+        dirty = change.dirty.get(name)
         keys: set[Key] = set()
         if dirty is not None:
             keys = dirty.policy_objects | {("Node", "", host) for host in dirty.hosts}
-        if len(store.on_services):
-            if viewers is None:
-                viewers = {viewer for each in services for viewer in each.viewers}
-            if name in viewers or (dirty is not None and dirty.exported):
-                keys = keys | set(store.on_services)
+        if name in hanging:
+            keys = keys | set(change.members[name]._store.on_services)
         found += (PolicyDelta(name, f"{key[0]} {key[1]}/{key[2]}") for key in sorted(keys))
     return tuple(found)
 
