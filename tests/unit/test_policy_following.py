@@ -90,6 +90,15 @@ def test_only_a_policy_that_changed_is_read(mesh: fm.Mesh, read: list[str]) -> N
     assert read == ["b"]
 
 
+def test_a_policy_that_moved_in_its_file_is_named_where_it_is(mesh: fm.Mesh) -> None:
+    policy = text_of(cilium_policy("a", "db", "ingress", WEBS, deny=False))
+    for lines in (0, 3):
+        assert bool(mesh.members["east"].apply("\n" * lines + policy)) is False
+        side = mesh.decide("east/shop/web", "east/shop/db", port=80).ingress
+        assert side is not None
+        assert [each.source.origin and each.source.origin.line for each in side.statements] == [lines + 2]
+
+
 def test_a_policy_about_services_is_read_when_services_change(mesh: fm.Mesh, read: list[str]) -> None:
     west = mesh.members["west"]
     west.apply(text_of(cilium_policy("s", "web", "egress", TO_CACHE, deny=False)))

@@ -79,7 +79,7 @@ class PolicyChange:
     Attributes:
         identities: (member, labels) of identities that came, went, or got another number.
         pods: (member, namespace, name) of pods that came, changed or went.
-        policies: (member, key) of policies and groups of networks that came, changed or went.
+        policies: (member, key) of policies and groups of networks that came, changed, moved or went.
         services: Whether any service changed.
         hearing: Whether members came or went, or hear others than before.
         left: Members that left, and may have come back.

@@ -29,7 +29,8 @@ class Dirty:
         running_pods: Pods that came, changed or went, workloads' too.
         identified: Pods that are of another identity than before.
         hosts: The names of Nodes that came, changed or went.
-        policy_objects: Policies and groups of networks that came, changed or went, or were read elsewhere.
+        policy_objects: Policies and groups of networks that came, changed or went.
+        moved_policies: Those that were read elsewhere, and are what they were.
         policies: Whether policies, or the sets of labels that pods have, came, changed or went.
     """
 
@@ -45,6 +46,7 @@ class Dirty:
     identified: set[Name] = attrs.field(factory=set)
     hosts: set[str] = attrs.field(factory=set)
     policy_objects: set[Key] = attrs.field(factory=set)
+    moved_policies: set[Key] = attrs.field(factory=set)
     policies: bool = False
 
     def everything(self, store: Store) -> None:

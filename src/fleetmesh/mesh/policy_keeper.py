@@ -49,7 +49,11 @@ class PolicyKeeper:
             noted = PolicyChange(
                 identities=frozenset(change.renumbered),
                 pods=frozenset((name, *pod) for name, dirty in touched for pod in dirty.running_pods),
-                policies=frozenset((name, key) for name, dirty in touched for key in dirty.policy_objects),
+                policies=frozenset(
+                    (name, key)
+                    for name, dirty in touched
+                    for key in dirty.policy_objects | dirty.moved_policies
+                ),
                 services=services or any(dirty.exported for _, dirty in touched),
                 hearing=change.heard_anew,
                 left=frozenset(change.left),
