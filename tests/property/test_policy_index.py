@@ -205,7 +205,7 @@ def test_one_answer_is_what_two_look_ups_in_the_policy_map_find(
 
 def sourced(policy: _core.EndpointPolicy, numbered: dict[int, tuple[str, int]]) -> list[Any]:
     """Answers, each with the policy and the place of its rule in the place of the rule's number."""
-    return [(*each, numbered.get(rule)) for *each, rule in answers(policy)]
+    return [(*each, numbered.get(rule) if each[0] else None) for *each, rule in answers(policy)]
 
 
 @settings(deadline=None)
