@@ -1,8 +1,10 @@
 // Packets through a data path; run it under callgrind to count instructions.
 //
-//   datapath_bench hot|flows|new [PACKETS FLOWS SHARDS]
+//   datapath_bench hot|flows|new [PACKETS FLOWS SHARDS POLICY]
 //
 // hot: one established connection; flows: packets of so many established ones at random; new: a SYN each.
+// POLICY 1: every pod is known and isolated, and ten rules for each of 100 kinds let pass what is sent.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -48,6 +50,57 @@ std::shared_ptr<Mesh> build() {
   return mesh;
 }
 
+constexpr std::uint32_t kClients = 0x0A018000U;
+constexpr std::uint32_t kKinds = 100;
+
+// Each kind may be reached by everybody at the port of the backends, and by nine kinds at other ports, and
+// may reach as much.
+std::shared_ptr<const policy::PolicyTables> policy_tables(bool enforced) {
+  const policy::Term everybody = kKinds + 1;
+  const auto identities = std::make_shared<policy::Identities>();
+  policy::AddressBook book;
+  const auto number = [](ClusterId cluster, std::uint32_t kind) {
+    return std::uint32_t{cluster} << 16U | (256 + kind);
+  };
+  const auto settle = [&](ClusterId cluster, std::uint32_t first, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i)
+      book.set(Address::v4(first + i), {number(cluster, i % kKinds), cluster, 0});
+  };
+  policy::PolicyTablesMaker maker(1, 16);
+  maker.hear(std::vector<ClusterId>{1, 2});
+  maker.locate(std::vector<Prefix>{{Address::v4(0x0A010000), 16, 1}, {Address::v4(0x0A020000), 16, 2}}, {});
+  if (!enforced) return maker.make(book);
+  settle(1, kClients, 8192);
+  for (const ClusterId cluster : std::vector<ClusterId>{1, 2}) {
+    settle(cluster, 0x0A000000U + (std::uint32_t{cluster} << 16U), kServices * kBackends);
+    for (policy::Term kind = 0; kind < kKinds; ++kind)
+      identities->set(number(cluster, kind), {{kind + 1, everybody}, {}});
+  }
+  std::vector<policy::Selector> selectors;
+  for (policy::Term term = 1; term <= everybody; ++term) selectors.push_back({{false, {term}}});
+  std::vector<policy::Rule> rules;
+  for (const auto direction : {policy::Direction::egress, policy::Direction::ingress})
+    for (std::uint32_t kind = 0; kind < kKinds; ++kind)
+      for (std::uint32_t peer = 0; peer < 10; ++peer) {
+        policy::Rule rule;
+        rule.direction = direction;
+        rule.tier = 2;
+        rule.subject = kind;
+        rule.peers = {peer ? (kind + peer) % kKinds : kKinds};
+        const auto port = static_cast<std::uint16_t>(peer ? 1000 + peer : 8080);
+        rule.ports = {{{{6, port, port, 0}}}};
+        rules.push_back(rule);
+      }
+  policy::Options options;
+  options.cluster = 1;
+  policy::Repository repository(identities, options);
+  repository.hear({1, 2});
+  repository.set_rules("", selectors, rules);
+  for (policy::Term kind = 0; kind < kKinds; ++kind)
+    maker.set_endpoint(number(1, kind), repository.resolve({{kind + 1, everybody}, {}}, false, false));
+  return maker.make(book);
+}
+
 struct Columns {
   std::vector<std::uint32_t> source, destination, from, to, backend, service, first, second;
   std::vector<std::uint16_t> source_port, destination_port, from_port, to_port, proxy;
@@ -77,7 +130,7 @@ struct Columns {
         state(n) {}
 
   void flow(std::size_t at, std::uint32_t number) {
-    source[at] = 0x0A018000U + number % 8192;
+    source[at] = kClients + number % 8192;
     source_port[at] = static_cast<std::uint16_t>(1024 + number / 8192);
     destination[at] = 0x64400000U + number % kServices;
   }
@@ -111,9 +164,9 @@ int main(int argc, char** argv) {
   DatapathOptions options;
   options.shards = static_cast<std::uint32_t>(argument(4, 1));
   options.tcp_connections = 1U << 22U;
+  const bool with_policy = argument(5, 0) != 0;
   const auto mesh = build();
-  Datapath path(Tables::of(mesh, mesh->state(), {1, 0}), options);
-  path.locate(std::vector<Prefix>{{Address::v4(0x0A010000), 16, 1}, {Address::v4(0x0A020000), 16, 2}});
+  Datapath path(Tables::of(mesh, mesh->state(), {1, 0}), policy_tables(with_policy), options);
 
   Columns columns(mode == "flows" ? packets : std::min(packets, kBlock));
   std::uint32_t fresh = 0;
@@ -144,6 +197,10 @@ int main(int argc, char** argv) {
     done += static_cast<std::uint32_t>(columns.source.size());
   }
   const double cpu_spent = cpu_seconds() - cpu;
+  const bool passed =
+      std::ranges::all_of(columns.verdict, [](auto each) { return each == FM_VERDICT_ALLOW; }) &&
+      std::ranges::all_of(columns.egress, [&](auto each) { return with_policy == (each != 0); });
+  if (!passed && !opening) std::printf("not every packet passed as it should\n");
   std::printf("%s: %u packets, %u flows, %u shards: %.1f ns of CPU a packet, %.1f M packets a second\n",
               mode.c_str(), done, flows, options.shards, cpu_spent / done * 1e9,
               done / (wall_seconds() - wall) / 1e6);

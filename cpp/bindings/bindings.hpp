@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "fleetmesh/ranges.hpp"
 #include "fleetmesh/state.hpp"
 #include "fleetmesh/tables.hpp"
 
@@ -19,6 +20,7 @@ namespace fleetmesh::bindings {
 void register_build(pybind11::module_& module);
 void register_maglev(pybind11::module_& module);
 void register_policy(pybind11::module_& module);
+void register_policy_tables(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);
@@ -73,6 +75,12 @@ struct PyTables {
   std::shared_ptr<const Tables> tables;
   Snapshot at;
 };
+
+// (address, prefix length, cluster id or identity) each.
+using PrefixArguments = std::vector<std::tuple<std::string, int, std::uint32_t>>;
+
+// Throws std::invalid_argument for what is no prefix.
+std::vector<Prefix> prefixes_of(const PrefixArguments& arguments);
 
 // Throws std::out_of_range if no member has the id.
 ClusterId require_member(const State& state, long long id);

@@ -8,8 +8,9 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   fleetmesh::bindings::register_spec(module);
   fleetmesh::bindings::register_snapshot(module);
   fleetmesh::bindings::register_tables(module);
-  fleetmesh::bindings::register_datapath(module);
   fleetmesh::bindings::register_mesh(module);
   fleetmesh::bindings::register_maglev(module);
   fleetmesh::bindings::register_policy(module);
+  fleetmesh::bindings::register_policy_tables(module);
+  fleetmesh::bindings::register_datapath(module);
 }

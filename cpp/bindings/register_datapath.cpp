@@ -15,26 +15,14 @@ namespace {
 
 template <class T>
 using Column = py::array_t<T, py::array::c_style>;
-using PrefixArguments = std::vector<std::tuple<std::string, int, int>>;
-
-std::vector<Prefix> prefixes_of(const PrefixArguments& arguments) {
-  std::vector<Prefix> prefixes;
-  for (const auto& [text, length, cluster] : arguments) {
-    const auto address = Address::parse(text);
-    if (!address || length < 0 || length > (address->family == Family::v4 ? 32 : 128) || cluster < 0 ||
-        cluster > 511)
-      throw std::invalid_argument("prefix " + text + "/" + std::to_string(length) + " of cluster " +
-                                  std::to_string(cluster) + " is none");
-    prefixes.push_back({*address, static_cast<std::uint8_t>(length), static_cast<ClusterId>(cluster)});
-  }
-  return prefixes;
-}
+using Policy = std::shared_ptr<policy::PolicyTables>;
 
 // A data path in the hands of one thread; another that comes meanwhile is told so.
 class Held {
  public:
-  Held(std::shared_ptr<const Tables> tables, const DatapathOptions& options)
-      : path(std::move(tables), options) {}
+  Held(std::shared_ptr<const Tables> tables, std::shared_ptr<const policy::PolicyTables> policy,
+       const DatapathOptions& options)
+      : path(std::move(tables), std::move(policy), options) {}
 
   class Use {
    public:
@@ -192,31 +180,25 @@ py::object frontend(Held& held, std::uint32_t number) {
 void register_datapath(py::module_& module) {
   py::class_<Held, std::shared_ptr<Held>>(
       module, "Datapath", "Services, connections and translation over columns of packets, for one viewer.")
-      .def(py::init([](const PyTables& tables, std::uint32_t tcp_connections, std::uint32_t other_connections,
-                       std::uint32_t affinities, std::uint32_t shards, std::uint64_t secret) {
+      .def(py::init([](const PyTables& tables, const Policy& policy, std::uint32_t tcp_connections,
+                       std::uint32_t other_connections, std::uint32_t affinities, std::uint32_t shards,
+                       std::uint64_t secret) {
              auto held = std::make_shared<Held>(
-                 tables.tables,
+                 tables.tables, policy,
                  DatapathOptions{tcp_connections, other_connections, affinities, shards, secret});
              held->mesh = tables.at.mesh;
              return held;
            }),
-           py::arg("tables"), py::kw_only(), py::arg("tcp_connections"), py::arg("other_connections"),
-           py::arg("affinities"), py::arg("shards"), py::arg("secret"))
+           py::arg("tables"), py::arg("policy").none(false), py::kw_only(), py::arg("tcp_connections"),
+           py::arg("other_connections"), py::arg("affinities"), py::arg("shards"), py::arg("secret"))
       .def(
           "adopt",
-          [](Held& held, const PyTables& tables) {
+          [](Held& held, const PyTables& tables, const Policy& policy) {
             const Held::Use use(held);
             const py::gil_scoped_release others_go_on;
-            held.path.adopt(tables.tables);
+            held.path.adopt(tables.tables, policy);
           },
-          py::arg("tables"), "Take a newer state of the same viewer.")
-      .def(
-          "locate",
-          [](Held& held, const PrefixArguments& prefixes) {
-            const Held::Use use(held);
-            held.path.locate(prefixes_of(prefixes));
-          },
-          py::arg("prefixes"), "Where clusters are: (address, prefix length, cluster id) each.")
+          py::arg("tables"), py::arg("policy").none(false), "Take a newer state of the same viewer.")
       .def(
           "process",
           [](Held& held, py::array source, py::array destination, Column<std::uint16_t> source_port,
@@ -259,23 +241,23 @@ void register_datapath(py::module_& module) {
 
   module.def(
       "process_chain",
-      [](const std::vector<std::pair<int, std::shared_ptr<Held>>>& paths, const PrefixArguments& prefixes,
-         py::array source, py::array destination, Column<std::uint16_t> source_port,
-         Column<std::uint16_t> destination_port, Column<std::uint8_t> protocol,
-         Column<std::uint8_t> tcp_flags, Column<std::uint64_t> time) {
+      [](const std::vector<std::pair<int, std::shared_ptr<Held>>>& paths, const policy::AddressBook& book,
+         const PrefixArguments& clusters, py::array source, py::array destination,
+         Column<std::uint16_t> source_port, Column<std::uint16_t> destination_port,
+         Column<std::uint8_t> protocol, Column<std::uint8_t> tcp_flags, Column<std::uint64_t> time) {
         std::vector<std::unique_ptr<Held::Use>> uses;
         std::vector<Datapath*> by_cluster(512);
         for (const auto& [cluster, held] : paths) {
           uses.push_back(std::make_unique<Held::Use>(*held));
           by_cluster.at(static_cast<std::size_t>(cluster)) = &held->path;
         }
-        DatapathChain chain(std::move(by_cluster), prefixes_of(prefixes));
+        DatapathChain chain(std::move(by_cluster), book, prefixes_of(clusters));
         return decide(
             {std::move(source), std::move(destination), std::move(source_port), std::move(destination_port),
              std::move(protocol), std::move(tcp_flags), std::move(time)},
             [&](const auto& packets, const auto& decisions) { chain.process(packets, decisions); });
       },
-      py::arg("paths"), py::arg("prefixes"), py::arg("source"), py::arg("destination"),
+      py::arg("paths"), py::arg("book"), py::arg("clusters"), py::arg("source"), py::arg("destination"),
       py::arg("source_port").noconvert(), py::arg("destination_port").noconvert(),
       py::arg("protocol").noconvert(), py::arg("tcp_flags").noconvert(), py::arg("time").noconvert(),
       "Each packet through the data path of its source's cluster, then through that of its destination's.");

@@ -21,7 +21,8 @@ using policy::Repository;
 using RequirementRow = std::pair<bool, std::vector<policy::Term>>;
 using NamedPortRow = std::tuple<policy::Name, std::uint8_t, std::uint16_t>;
 using PortsRow = std::tuple<std::uint8_t, std::uint16_t, std::uint16_t, policy::Name>;
-using PortRuleRow = std::tuple<std::vector<PortsRow>, std::uint8_t, policy::Name, std::uint8_t, bool>;
+using PortRuleRow =
+    std::tuple<std::vector<PortsRow>, std::uint8_t, policy::Name, std::uint8_t, bool, std::uint16_t>;
 // direction, verdict, tier, priority, subject, on host, default deny, nobody, peers, ports, authentication
 using RuleRow = std::tuple<std::uint8_t, std::uint8_t, std::uint8_t, double, std::uint32_t, bool, bool, bool,
                            std::vector<std::uint32_t>, std::vector<PortRuleRow>, std::uint8_t>;
@@ -52,8 +53,9 @@ policy::Rule rule_of(const RuleRow& row) {
   rule.nobody = nobody;
   rule.peers = peers;
   rule.authentication = authentication;
-  for (const auto& [list, parser, listener, listener_priority, asks_names] : ports) {
-    policy::PortRule of{{}, static_cast<policy::Parser>(parser), listener, listener_priority, asks_names};
+  for (const auto& [list, parser, listener, listener_priority, asks_names, proxy_port] : ports) {
+    policy::PortRule of{
+        {}, static_cast<policy::Parser>(parser), listener, listener_priority, asks_names, proxy_port};
     for (const auto& [protocol, first, last, name] : list) of.ports.push_back({protocol, first, last, name});
     rule.ports.push_back(std::move(of));
   }

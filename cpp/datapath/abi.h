@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FM_ABI_VERSION 1u
+#define FM_ABI_VERSION 2u
 
 #ifdef __cplusplus
 #define FM_STATIC_ASSERT(condition) static_assert(condition, #condition)
@@ -283,13 +283,27 @@ FM_AT(fm_identity_value, cluster, 4);
 
 /* Policy. */
 
+/* Whoever this cluster's policies are about has an endpoint, by identity: whoever has the same labels is
+ * judged alike. */
+struct fm_endpoint_value {
+  uint32_t endpoint;   /* in the keys of its entries; not 0 */
+  uint32_t lengths[2]; /* by fm_ct_direction, OUT is egress: a bit for each prefix length that an entry has */
+  uint8_t port_bits[2]; /* of the port, in the longest of them */
+  uint8_t enforced;     /* a bit for each direction: without it all is allowed */
+  uint8_t pad0;
+};
+FM_LAYOUT(fm_endpoint_value, 16);
+FM_AT(fm_endpoint_value, lengths, 4);
+FM_AT(fm_endpoint_value, port_bits, 12);
+FM_AT(fm_endpoint_value, enforced, 14);
+
 struct fm_policy_key {
   uint32_t endpoint;
-  uint32_t identity; /* 0: any */
-  uint16_t port;     /* its first `port_prefix` bits count */
-  uint8_t direction; /* FM_CT_OUT: egress, FM_CT_IN: ingress */
-  uint8_t protocol;  /* 0: any */
-  uint8_t port_prefix;
+  uint32_t identity;   /* or an aggregate, which stands for all of a kind */
+  uint16_t port;       /* its first bits count, as many as `port_prefix` says; the others are 0 */
+  uint8_t direction;   /* FM_CT_OUT: egress, FM_CT_IN: ingress */
+  uint8_t protocol;    /* 0: any */
+  uint8_t port_prefix; /* 0: of any protocol; else 8, and one for each bit of the port: FM_POLICY_LENGTHS */
   uint8_t pad0;
   uint16_t pad1;
 };
@@ -297,17 +311,41 @@ FM_LAYOUT(fm_policy_key, 16);
 FM_AT(fm_policy_key, port, 8);
 FM_AT(fm_policy_key, direction, 10);
 FM_AT(fm_policy_key, port_prefix, 12);
+#define FM_POLICY_PROTOCOL_LENGTH 8
+#define FM_POLICY_PORT_LENGTH 24
+
+enum fm_policy_flag {
+  FM_POLICY_EXPLICIT_AUTH = 1 << 0, /* a rule has said which authentication, be it none */
+};
+
+/* pkg/policy/types: of two entries the one of the higher precedence counts. */
+enum fm_policy_rank {
+  FM_POLICY_RANK_ALLOW = 1, /* between them: redirected, the higher the earlier */
+  FM_POLICY_RANK_DENY = 255,
+};
+#define FM_POLICY_RANK(precedence) ((precedence) & 255u)
+/* Of allows, whoever they are redirected to. */
+#define FM_POLICY_LEVEL(precedence) (((precedence) & ~255u) | FM_POLICY_RANK_ALLOW)
 
 struct fm_policy_value {
-  uint32_t precedence;
-  uint16_t proxy_port;
-  uint8_t auth;
-  uint8_t flags;
-  uint32_t cookie;
+  uint32_t precedence; /* the last byte is a fm_policy_rank */
+  uint16_t proxy_port; /* of a redirect; a plain number */
+  uint8_t auth;        /* Cilium's type: 0 is none */
+  uint8_t flags;       /* fm_policy_flag */
+  uint32_t cookie;     /* tells the rule; 0: none */
 };
 FM_LAYOUT(fm_policy_value, 12);
 FM_AT(fm_policy_value, proxy_port, 4);
 FM_AT(fm_policy_value, cookie, 8);
+
+/* What stands for all identities of a kind (pkg/policy/aggregate.go). */
+enum fm_aggregate {
+  FM_AGGREGATE_ANY = 0,
+  FM_AGGREGATE_CLUSTER = 11,
+  FM_AGGREGATE_CLUSTER_MESH = 12,
+  FM_AGGREGATE_WORLD = 13,
+  FM_AGGREGATE_REMOTE_NODE = 14,
+};
 
 /* What one data path is told once. */
 struct fm_config {
@@ -315,9 +353,11 @@ struct fm_config {
   uint32_t seed4; /* of the packet hash */
   uint32_t seed6;
   uint16_t cluster;
-  uint16_t pad0;
+  uint8_t identity_bits; /* of an identity below its cluster's id */
+  uint8_t pad0;
 };
 FM_LAYOUT(fm_config, 16);
 FM_AT(fm_config, cluster, 12);
+FM_AT(fm_config, identity_bits, 14);
 
 #endif

@@ -16,10 +16,14 @@
  *   FM_AFFINITY_FIND_N(tables, key)        -> struct fm_affinity_value *, or null
  *   FM_AFFINITY_PUT_N(tables, key, value)
  *   FM_AFFINITY_REMOVE_N(tables, key)
+ *   FM_ENDPOINT(tables, identity)          -> const struct fm_endpoint_value *, null for whom no policy of
+ * this cluster can be about FM_POLICY(tables, endpoint, direction, identity, protocol, port, value)
+ *                                          -> int, whether an entry counts: what policy.h finds
+ *   FM_AUTHENTICATED(tables, subject, peer, type) -> int
  *
  * The rules are those of Cilium 1.20: bpf/bpf_lxc.c (order of the stages), bpf/lib/lb.h (lb4_local,
- * lb6_local), bpf/lib/conntrack.h (__ct_lookup, ct_create4), bpf/lib/hash.h. They differ from the kernel's in
- * this: an entry is gone when its time is over, not when a sweep comes by.
+ * lb6_local), bpf/lib/conntrack.h (__ct_lookup, ct_create4), bpf/lib/policy.h, bpf/lib/hash.h. They differ
+ * from the kernel's in this: an entry is gone when its time is over, not when a sweep comes by.
  */
 #ifndef FLEETMESH_DECISION_H
 #define FLEETMESH_DECISION_H
@@ -115,6 +119,10 @@ FM_INLINE int fm_tracked(uint8_t protocol) {
 
 /* A SYN, but not its answer. */
 FM_INLINE int fm_opens(uint8_t tcp_flags) { return (tcp_flags & (FM_TCP_SYN | FM_TCP_ACK)) == FM_TCP_SYN; }
+
+FM_INLINE int fm_same6(const uint32_t* a, const uint32_t* b) {
+  return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
 
 #define FM_FAMILY 4
 #include "stages.h"

@@ -5,7 +5,8 @@
  * IPv4 without options and IPv6 without extension headers stand at fixed places in the frame. Anything else
  * of IP is dropped, and counted by reason in `drops`; what is not IP, and neighbour discovery, passes. ICMP
  * errors pass as they are, even about a translated flow. SCTP's checksum can't be mended here (it covers the
- * ports, and is a CRC), so an SCTP service whose backend has another port drops.
+ * ports, and is a CRC), so an SCTP service whose backend has another port drops. What a proxy takes over passes
+ * with a mark that says so to TPROXY; where policy asks for authentication, nobody has proved who it is yet.
  */
 #include "abi.h"
 #include "kernel.h"
@@ -37,6 +38,13 @@ struct fm_tables {
 #define FM_AFFINITY_REMOVE_4(tables, key) ((void)(tables), fm_affinity_remove4(key))
 #define FM_AFFINITY_REMOVE_6(tables, key) ((void)(tables), fm_affinity_remove6(key))
 
+#define FM_ENDPOINT(tables, identity) ((void)(tables), fm_endpoint(identity))
+#define FM_POLICY_ENTRY(tables, key) ((void)(tables), fm_policy_entry(key))
+#define FM_POLICY(tables, endpoint, direction, identity, protocol, port, value) \
+  fm_policy_lookup(tables, (tables)->config, endpoint, direction, identity, protocol, port, value)
+/* Nobody is, until a loader keeps a table of who has proved who it is. */
+#define FM_AUTHENTICATED(tables, subject, peer, type) ((void)(tables), 0)
+
 FM_MAP(config, FM_MAP_ARRAY, uint32_t, struct fm_config, 1, 0);
 FM_MAP(drops, FM_MAP_PERCPU_ARRAY, uint32_t, uint64_t, 256, 0); /* packets, by reason */
 
@@ -46,6 +54,17 @@ FM_MAP(drops, FM_MAP_PERCPU_ARRAY, uint32_t, uint64_t, 256, 0); /* packets, by r
 #define FM_PAGE_IDS 1024u
 FM_MAP(ranks, FM_MAP_ARRAY, uint32_t, uint16_t[FM_PAGE_RANKS], 1024, FM_MAP_MMAPABLE);
 FM_MAP(ids, FM_MAP_ARRAY, uint32_t, uint32_t[FM_PAGE_IDS], 1024, FM_MAP_MMAPABLE);
+
+FM_MAP(endpoints, FM_MAP_HASH, uint32_t, struct fm_endpoint_value, 65536, 0); /* by identity */
+FM_MAP(policies, FM_MAP_HASH, struct fm_policy_key, struct fm_policy_value, 65536, FM_MAP_NO_PREALLOC);
+
+FM_INLINE const struct fm_endpoint_value* fm_endpoint(uint32_t identity) {
+  return fm_map_lookup(&endpoints, &identity);
+}
+
+FM_INLINE const struct fm_policy_value* fm_policy_entry(const struct fm_policy_key* key) {
+  return fm_map_lookup(&policies, key);
+}
 
 FM_INLINE uint32_t fm_rank(const struct fm_service_value* service, uint32_t slot) {
   const int wide = service->flags & FM_SERVICE_WIDE;
@@ -65,6 +84,7 @@ FM_INLINE uint32_t fm_backend_id(const struct fm_service_value* service, uint32_
   return pool ? pool[place & (FM_PAGE_IDS - 1)] : 0;
 }
 
+#include "policy.h"
 #define FM_FAMILY 4
 #include "kernel_tables.h"
 #undef FM_FAMILY
@@ -75,12 +95,18 @@ FM_INLINE uint32_t fm_backend_id(const struct fm_service_value* service, uint32_
 /* after decision.h, whose states they fill */
 #include "frame.h"
 
+FM_INLINE void fm_redirect(struct fm_skb* skb, uint8_t verdict, uint16_t proxy_port) {
+  if (verdict == FM_VERDICT_REDIRECT)
+    skb->mark = FM_MARK_TO_PROXY | (uint32_t)__builtin_bswap16(proxy_port) << 16;
+}
+
 FM_INLINE uint8_t fm_leave4(struct fm_skb* skb, const struct fm_tables* tables) {
   struct fm_state4 s;
   __builtin_memset(&s, 0, sizeof s);
   uint8_t reason = fm_read4(skb, &s);
   if (reason) return reason;
   if (!fm_from_endpoint4(&s, tables)) return s.reason;
+  fm_redirect(skb, s.verdict, s.proxy_port);
   if (!s.service) return 0;
   reason = fm_rewrite_port(skb, s.protocol, FM_AT_TRANSPORT4, FM_AT_DESTINATION_PORT, s.service_port,
                            s.destination_port);
@@ -95,6 +121,7 @@ FM_INLINE uint8_t fm_leave6(struct fm_skb* skb, const struct fm_tables* tables) 
   uint8_t reason = fm_read6(skb, &s);
   if (reason) return reason;
   if (!fm_from_endpoint6(&s, tables)) return s.reason;
+  fm_redirect(skb, s.verdict, s.proxy_port);
   if (!s.service) return 0;
   reason = fm_rewrite_port(skb, s.protocol, FM_AT_TRANSPORT6, FM_AT_DESTINATION_PORT, s.service_port,
                            s.destination_port);
@@ -111,6 +138,7 @@ FM_INLINE uint8_t fm_arrive4(struct fm_skb* skb, const struct fm_tables* tables)
   const uint32_t source = s.source;
   const uint16_t port = s.source_port;
   if (!fm_to_endpoint4(&s, tables)) return s.reason;
+  fm_redirect(skb, s.verdict, s.proxy_port);
   if (s.ct != FM_CT_REPLY || !s.service_number) return 0;
   reason = fm_rewrite_port(skb, s.protocol, FM_AT_TRANSPORT4, FM_AT_SOURCE_PORT, port, s.source_port);
   if (reason) return reason;
@@ -126,6 +154,7 @@ FM_INLINE uint8_t fm_arrive6(struct fm_skb* skb, const struct fm_tables* tables)
   __builtin_memcpy(source, s.source, 16);
   const uint16_t port = s.source_port;
   if (!fm_to_endpoint6(&s, tables)) return s.reason;
+  fm_redirect(skb, s.verdict, s.proxy_port);
   if (s.ct != FM_CT_REPLY || !s.service_number) return 0;
   reason = fm_rewrite_port(skb, s.protocol, FM_AT_TRANSPORT6, FM_AT_SOURCE_PORT, port, s.source_port);
   if (reason) return reason;

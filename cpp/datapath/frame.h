@@ -84,7 +84,8 @@ struct fm_ports {
   uint8_t tcp_flags;
 };
 
-/* Ports, or what stands in for them: an echo has its number on the side that asked, other ICMP has none. */
+/* Ports, or what stands in for them: ICMP comes to the type of its message, which policy asks for; an echo
+ * comes from its number, and is answered the other way round. */
 FM_INLINE uint8_t fm_read_ports(struct fm_skb* skb, uint32_t at, uint8_t protocol, struct fm_ports* ports) {
   const uint8_t* frame = fm_frame(skb, at + FM_TRANSPORT_HEADER);
   if (!frame) return FM_REASON_INVALID;
@@ -92,9 +93,14 @@ FM_INLINE uint8_t fm_read_ports(struct fm_skb* skb, uint32_t at, uint8_t protoco
   if (protocol == FM_PROTOCOL_ICMP || protocol == FM_PROTOCOL_ICMPV6) {
     const int old = protocol == FM_PROTOCOL_ICMP;
     const uint8_t type = transport[0];
+    const uint8_t echo = old ? FM_ICMP_ECHO : FM_ICMPV6_ECHO;
     const uint16_t id = *(const uint16_t*)(const void*)(transport + FM_AT_ECHO_ID);
-    if (type == (old ? FM_ICMP_ECHO : FM_ICMPV6_ECHO)) ports->source = id;
-    if (type == (old ? FM_ICMP_ECHO_REPLY : FM_ICMPV6_ECHO_REPLY)) ports->destination = id;
+    ports->destination = __builtin_bswap16(type);
+    if (type == echo) ports->source = id;
+    if (type == (old ? FM_ICMP_ECHO_REPLY : FM_ICMPV6_ECHO_REPLY)) {
+      ports->source = __builtin_bswap16(echo);
+      ports->destination = id;
+    }
     return 0;
   }
   ports->source = *(const uint16_t*)(const void*)(transport + FM_AT_SOURCE_PORT);

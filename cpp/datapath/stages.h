@@ -7,12 +7,14 @@
 #define FM_LOOKUP(name) name##_4
 #define FM_ADDRESS(name) uint32_t name
 #define FM_COPY(to, from) ((to) = (from))
+#define FM_SAME(a, b) ((a) == (b))
 #else
 #define FM_N(name) name##6
 #define FM_OF(name, suffix) name##6##suffix
 #define FM_LOOKUP(name) name##_6
 #define FM_ADDRESS(name) uint32_t name[4]
 #define FM_COPY(to, from) __builtin_memcpy(to, from, 16)
+#define FM_SAME(a, b) fm_same6(a, b)
 #endif
 #define FM_STATE struct FM_N(fm_state)
 #define FM_CT_KEY struct FM_OF(fm_ct, _key)
@@ -46,14 +48,16 @@ FM_STATE {
   uint8_t verdict; /* fm_verdict; of the packet, then of either side */
   uint8_t egress;
   uint8_t ingress;
-  uint8_t reason; /* fm_reason */
-  uint8_t ct;     /* fm_ct_state */
-  uint8_t opened; /* a connection to a service began, or got another backend */
+  uint8_t reason;  /* fm_reason */
+  uint8_t ct;      /* fm_ct_state */
+  uint8_t opened;  /* a connection to a service began, or got another backend */
+  uint8_t unknown; /* no entry tells of the connection on this side yet */
 };
 
 FM_INLINE int FM_N(fm_drop)(FM_STATE* s, uint8_t reason) {
   s->verdict = FM_VERDICT_DENY;
   s->reason = reason;
+  s->proxy_port = 0;
   return 0;
 }
 
@@ -272,7 +276,6 @@ FM_INLINE int FM_N(fm_stage_rewrite)(FM_STATE* s) {
 /* What the source's node knows of the connection. */
 FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE* s, FM_TABLES tables) {
   FM_CT_KEY key;
-  FM_CT_VALUE fresh;
   if (!s->source_here && !s->service) return 1;
   FM_N(fm_ct_backward)(s, FM_CT_IN, &key);
   FM_CT_VALUE* entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
@@ -282,11 +285,22 @@ FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE* s, FM_TABLES tables) {
   }
   FM_N(fm_ct_forward)(s, FM_CT_OUT, &key);
   entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
+  s->unknown = 1;
   if (entry && FM_N(fm_ct_take)(entry, s, 0, 0)) {
     s->ct = FM_CT_ESTABLISHED;
-    if (FM_LIKELY(entry->service == s->service_number)) return 1;
     /* One client port reaches one backend through two addresses: the newest packet's gets the replies. */
+    s->unknown = entry->service != s->service_number;
   }
+  return 1;
+}
+
+/* What policy lets pass is remembered. */
+FM_INLINE int FM_N(fm_stage_open_out)(FM_STATE* s, FM_TABLES tables) {
+  FM_CT_KEY key;
+  FM_CT_VALUE fresh;
+  if (FM_LIKELY(!s->unknown)) return 1;
+  s->unknown = 0;
+  FM_N(fm_ct_forward)(s, FM_CT_OUT, &key);
   __builtin_memset(&fresh, 0, sizeof fresh);
   fresh.service = s->service_number;
   if (s->service) {
@@ -301,7 +315,6 @@ FM_INLINE int FM_N(fm_stage_track_out)(FM_STATE* s, FM_TABLES tables) {
 /* What the destination's node knows of the connection; the answer gets the service's address back. */
 FM_INLINE int FM_N(fm_stage_track_in)(FM_STATE* s, FM_TABLES tables) {
   FM_CT_KEY key;
-  FM_CT_VALUE fresh;
   FM_N(fm_ct_backward)(s, FM_CT_OUT, &key);
   FM_CT_VALUE* entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
   if (entry && FM_N(fm_ct_take)(entry, s, 0, 1)) {
@@ -316,10 +329,19 @@ FM_INLINE int FM_N(fm_stage_track_in)(FM_STATE* s, FM_TABLES tables) {
   if (!s->destination_here) return 1;
   FM_N(fm_ct_forward)(s, FM_CT_IN, &key);
   entry = FM_LOOKUP(FM_CT_FIND)(tables, &key, s->time);
-  if (entry && FM_N(fm_ct_take)(entry, s, 0, 1)) {
+  if (entry && FM_N(fm_ct_take)(entry, s, 0, 1))
     s->ct = FM_CT_ESTABLISHED;
-    return 1;
-  }
+  else
+    s->unknown = 1;
+  return 1;
+}
+
+FM_INLINE int FM_N(fm_stage_open_in)(FM_STATE* s, FM_TABLES tables) {
+  FM_CT_KEY key;
+  FM_CT_VALUE fresh;
+  if (FM_LIKELY(!s->unknown)) return 1;
+  s->unknown = 0;
+  FM_N(fm_ct_forward)(s, FM_CT_IN, &key);
   __builtin_memset(&fresh, 0, sizeof fresh);
   FM_N(fm_ct_begin)(&fresh, s, 1);
   if (FM_LOOKUP(FM_CT_PUT)(tables, &key, &fresh)) return FM_N(fm_drop)(s, FM_REASON_CT_CREATE_FAILED);
@@ -333,15 +355,40 @@ FM_INLINE int FM_N(fm_stage_restore)(FM_STATE* s) {
   return 1;
 }
 
-/* No policy is compiled yet: neither side is judged. */
-FM_INLINE int FM_N(fm_stage_egress_policy)(FM_STATE* s) {
-  s->egress = FM_VERDICT_UNKNOWN;
+/* One side's verdict on a packet that goes the way in which its connection was opened. Answers pass by their
+ * connection, and whoever talks to itself is not judged (bpf/bpf_lxc.c: handle_ipv4_from_lxc,
+ * ipv4_policy). */
+FM_INLINE int FM_N(fm_judge)(FM_STATE* s, FM_TABLES tables, uint32_t subject, uint32_t peer,
+                             uint8_t direction, uint8_t* side) {
+  struct fm_policy_value found;
+  if (s->ct == FM_CT_REPLY || FM_SAME(s->source, s->destination)) return 1;
+  const struct fm_endpoint_value* endpoint = FM_ENDPOINT(tables, subject);
+  if (!endpoint) return 1;
+  *side = FM_VERDICT_ALLOW;
+  if (!(endpoint->enforced & (1 << direction))) return 1;
+  *side = FM_VERDICT_DENY;
+  if (!FM_POLICY(tables, endpoint, direction, peer, s->protocol, s->destination_port, &found))
+    return FM_N(fm_drop)(s, FM_REASON_POLICY);
+  const uint32_t rank = FM_POLICY_RANK(found.precedence);
+  if (rank == FM_POLICY_RANK_DENY) return FM_N(fm_drop)(s, FM_REASON_POLICY_DENY);
+  if (found.auth && !FM_AUTHENTICATED(tables, subject, peer, found.auth))
+    return FM_N(fm_drop)(s, FM_REASON_AUTH_REQUIRED);
+  *side = FM_VERDICT_ALLOW;
+  if (rank == FM_POLICY_RANK_ALLOW) return 1;
+  *side = FM_VERDICT_REDIRECT;
+  s->verdict = FM_VERDICT_REDIRECT;
+  if (!s->proxy_port) s->proxy_port = found.proxy_port; /* of two proxies the first on the way */
   return 1;
 }
 
-FM_INLINE int FM_N(fm_stage_ingress_policy)(FM_STATE* s) {
-  s->ingress = FM_VERDICT_UNKNOWN;
-  return 1;
+FM_INLINE int FM_N(fm_stage_egress_policy)(FM_STATE* s, FM_TABLES tables) {
+  if (!s->source_here) return 1;
+  return FM_N(fm_judge)(s, tables, s->source_identity, s->destination_identity, FM_CT_OUT, &s->egress);
+}
+
+FM_INLINE int FM_N(fm_stage_ingress_policy)(FM_STATE* s, FM_TABLES tables) {
+  if (!s->destination_here) return 1;
+  return FM_N(fm_judge)(s, tables, s->destination_identity, s->source_identity, FM_CT_IN, &s->ingress);
 }
 
 /* A packet that leaves an endpoint. Whether it goes on. */
@@ -349,14 +396,15 @@ FM_INLINE int FM_N(fm_from_endpoint)(FM_STATE* s, FM_TABLES tables) {
   return FM_N(fm_stage_parse)(s) && FM_N(fm_stage_source)(s, tables) && FM_N(fm_stage_service)(s, tables) &&
          FM_N(fm_stage_balance)(s, tables) && FM_N(fm_stage_rewrite)(s) &&
          FM_N(fm_stage_track_out)(s, tables) && FM_N(fm_stage_destination)(s, tables) &&
-         FM_N(fm_stage_egress_policy)(s);
+         FM_N(fm_stage_egress_policy)(s, tables) && FM_N(fm_stage_open_out)(s, tables);
 }
 
 /* A packet that comes to an endpoint. Whether it goes on. */
 FM_INLINE int FM_N(fm_to_endpoint)(FM_STATE* s, FM_TABLES tables) {
   return FM_N(fm_stage_parse)(s) && FM_N(fm_stage_source)(s, tables) &&
          FM_N(fm_stage_destination)(s, tables) && FM_N(fm_stage_track_in)(s, tables) &&
-         FM_N(fm_stage_ingress_policy)(s) && FM_N(fm_stage_restore)(s);
+         FM_N(fm_stage_ingress_policy)(s, tables) && FM_N(fm_stage_open_in)(s, tables) &&
+         FM_N(fm_stage_restore)(s);
 }
 
 #undef FM_N
@@ -364,6 +412,7 @@ FM_INLINE int FM_N(fm_to_endpoint)(FM_STATE* s, FM_TABLES tables) {
 #undef FM_LOOKUP
 #undef FM_ADDRESS
 #undef FM_COPY
+#undef FM_SAME
 #undef FM_STATE
 #undef FM_CT_KEY
 #undef FM_CT_VALUE

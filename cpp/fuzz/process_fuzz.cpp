@@ -102,15 +102,15 @@ class Run {
     const auto add = [&](ClusterId viewer, std::uint32_t shards, std::uint64_t secret) {
       options.shards = shards;
       options.secret = secret;
-      paths_.push_back(std::make_unique<Datapath>(tables_[viewer - 1U], options));
-      paths_.back()->locate(prefixes_);
+      paths_.push_back(std::make_unique<Datapath>(tables_[viewer - 1U], policy_[viewer - 1U], options));
     };
     add(1, 1, 1);
     add(1, 1, 0x123456789abcdef);
     add(1, 2, 3);
     add(1, 1, 4);
     add(2, 1, 5);
-    chain_.emplace(std::vector<Datapath*>{nullptr, paths_[3].get(), paths_[4].get()}, prefixes_);
+    chain_.emplace(std::vector<Datapath*>{nullptr, paths_[3].get(), paths_[4].get()}, policy::AddressBook(),
+                   where_clusters_are());
     there_ = backends_of(*tables_[0]);
   }
 
@@ -134,7 +134,7 @@ class Run {
       auto& tables = tables_[viewer - 1U];
       tables = anew ? mesh_.tables(viewer) : tables->advance(mesh_.state());
     }
-    for (std::size_t i = 0; i < paths_.size(); ++i) paths_[i]->adopt(tables_[i == 4]);
+    for (std::size_t i = 0; i < paths_.size(); ++i) paths_[i]->adopt(tables_[i == 4], policy_[i == 4]);
     there_ = backends_of(*tables_[0]);
   }
 
@@ -220,8 +220,9 @@ class Run {
   bool tiny_;
   SmallMesh mesh_;
   PacketMaker maker_;
-  std::vector<Prefix> prefixes_ = where_clusters_are();
   std::array<std::shared_ptr<const Tables>, 2> tables_;
+  std::array<std::shared_ptr<const policy::PolicyTables>, 2> policy_{without_policies(1),
+                                                                     without_policies(2)};
   // One, one with another secret, one in shards; then a chain of both clusters' own.
   std::vector<std::unique_ptr<Datapath>> paths_;
   std::optional<DatapathChain> chain_;

@@ -43,16 +43,16 @@ Address beside(Address address, int step) {
   return address;
 }
 
-ClusterId look_at_each(const std::vector<Prefix>& prefixes, const Address& address) {
+std::uint32_t look_at_each(const std::vector<Prefix>& prefixes, const Address& address) {
   const Prefix* best = nullptr;
   for (const Prefix& prefix : prefixes)
     if (prefix.address.family == address.family && cut(address, prefix.length) == prefix.address &&
         (!best || prefix.length > best->length))
       best = &prefix;
-  return best ? best->cluster : ClusterId{0};
+  return best ? best->value : 0;
 }
 
-ClusterId look_up(const Ranges& ranges, const Address& address) {
+fm_identity_value look_up(const Ranges& ranges, const Address& address) {
   const fm_identity_value* known = nullptr;
   if (address.family == Family::v4) {
     known = ranges.find(__builtin_bswap32(static_cast<std::uint32_t>(address.low)));
@@ -62,7 +62,7 @@ ClusterId look_up(const Ranges& ranges, const Address& address) {
     std::memcpy(stored.data(), words.data(), sizeof words);
     known = ranges.find(stored.data());
   }
-  return known ? known->cluster : ClusterId{0};
+  return known ? *known : fm_identity_value{};
 }
 
 Address read_address(Bytes& bytes, bool v6) {
@@ -77,11 +77,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace fleetmesh;
   using namespace fleetmesh::fuzz;
   Bytes bytes(data, size);
-  std::vector<Prefix> prefixes;
+  std::vector<Prefix> clusters;
+  std::vector<Prefix> identities;
   std::vector<Address> asked;
   bool good = true;
-  while (bytes.left() && prefixes.size() < 64) {
+  while (bytes.left() && asked.size() < 64) {
     const std::uint8_t kind = bytes.u8();
+    std::vector<Prefix>& prefixes = kind & 32U ? identities : clusters;
     const bool v6 = kind & 1U;
     // Mostly within the one before, so that they nest.
     const bool near =
@@ -90,18 +92,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (near) (kind & 4U && v6 ? address.high : address.low) |= bytes.u16();
     asked.push_back(address);
     const std::uint8_t length = bytes.u8() % (kind & 8U ? 140 : bits_of(address.family) + 1);
-    const auto cluster = static_cast<ClusterId>(bytes.u16() % (kind & 16U ? 600 : 512));
-    good = good && length <= bits_of(address.family) && cluster <= 511;
-    prefixes.push_back({length <= bits_of(address.family) ? cut(address, length) : address, length, cluster});
+    const std::uint32_t value = bytes.u16() % (kind & 16U ? 600U : 512U);
+    good = good && length <= bits_of(address.family) && (value <= 511 || kind & 32U);
+    prefixes.push_back({length <= bits_of(address.family) ? cut(address, length) : address, length, value});
   }
   try {
-    const Ranges ranges(prefixes);
+    const Ranges ranges(clusters, identities);
     require(good, "a prefix is no longer than its address, and a cluster id at most 511");
-    for (const Prefix& prefix : prefixes)
-      for (const Address& end : {prefix.address, last_of(prefix)})
-        for (const int step : {-1, 0, 1}) asked.push_back(beside(end, step));
-    for (const Address& address : asked)
-      require(look_up(ranges, address) == look_at_each(prefixes, address), "the longest prefix counts");
+    for (const auto* prefixes : {&clusters, &identities})
+      for (const Prefix& prefix : *prefixes)
+        for (const Address& end : {prefix.address, last_of(prefix)})
+          for (const int step : {-1, 0, 1}) asked.push_back(beside(end, step));
+    for (const Address& address : asked) {
+      const fm_identity_value found = look_up(ranges, address);
+      require(found.cluster == look_at_each(clusters, address), "the longest prefix of a cluster counts");
+      require(found.identity == look_at_each(identities, address), "so does that of an identity");
+    }
   } catch (const std::invalid_argument&) {
     require(!good, "good prefixes are taken");
   }

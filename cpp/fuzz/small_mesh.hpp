@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bytes.hpp"
+#include "fleetmesh/policy_tables.hpp"
 #include "fleetmesh/tables.hpp"
 #include "fleetmesh/transaction.hpp"
 
@@ -41,6 +42,12 @@ inline std::vector<Prefix> where_clusters_are() {
     for (const bool v6 : {false, true})
       prefixes.push_back({pod(v6, cluster, 0), static_cast<std::uint8_t>(v6 ? 64 : 16), cluster});
   return prefixes;
+}
+
+inline std::shared_ptr<const policy::PolicyTables> without_policies(ClusterId cluster) {
+  policy::PolicyTablesMaker maker(cluster, 16);
+  maker.locate(where_clusters_are(), {});
+  return maker.make({});
 }
 
 class SmallMesh {

@@ -77,7 +77,8 @@ bool has_address(const FrontendSpec& frontend) { return frontend.address.high ||
 
 }  // namespace
 
-Datapath::Parts::Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted)
+Datapath::Parts::Parts(std::shared_ptr<const Tables> newest,
+                       std::shared_ptr<const policy::PolicyTables> policy, const DatapathOptions& wanted)
     : options(wanted) {
   if (!options.shards || options.shards > 256) throw std::invalid_argument("a data path has 1 to 256 shards");
   DatapathOptions part = options;
@@ -91,11 +92,13 @@ Datapath::Parts::Parts(std::shared_ptr<const Tables> newest, const DatapathOptio
   shared.secret = options.secret;
   shared.config.abi = FM_ABI_VERSION;
   shared.config.cluster = newest->viewer();
+  shared.config.identity_bits = policy->identity_bits();
   table_size = newest->options().size;
   shared.config.seed4 = newest->options().seed.packet_v4;
   shared.config.seed6 = newest->options().seed.packet_v6;
   newest->each_service([&](const CompiledService& service) { put(service); });
   shared.tables = std::move(newest);
+  adopt(std::move(policy));
 }
 
 void Datapath::Parts::put(const CompiledService& service) {
@@ -197,6 +200,14 @@ void Datapath::Parts::adopt(std::shared_ptr<const Tables> newest) {
   forget_flows();
 }
 
+void Datapath::Parts::adopt(std::shared_ptr<const policy::PolicyTables> newest) {
+  if (newest == shared.policy) return;
+  if (newest->cluster() != shared.config.cluster)
+    throw std::invalid_argument("a data path takes policy tables of its own cluster only");
+  shared.policy = std::move(newest);
+  forget_flows();
+}
+
 void Datapath::Parts::forget_flows() {
   for (const auto& shard : shards) {
     shard->v4.flows.forget();
@@ -237,16 +248,17 @@ void Datapath::Parts::forget_in() {
   tables.frontends.forget([&](std::uint32_t number) { return numbers.contains(number); });
 }
 
-Datapath::Datapath(std::shared_ptr<const Tables> tables, const DatapathOptions& options)
-    : parts_(std::make_unique<Parts>(std::move(tables), options)) {}
+Datapath::Datapath(std::shared_ptr<const Tables> tables, std::shared_ptr<const policy::PolicyTables> policy,
+                   const DatapathOptions& options)
+    : parts_(std::make_unique<Parts>(std::move(tables), std::move(policy), options)) {}
 Datapath::~Datapath() = default;
 
-void Datapath::adopt(std::shared_ptr<const Tables> tables) { parts_->adopt(std::move(tables)); }
-const Tables& Datapath::tables() const { return *parts_->shared.tables; }
-void Datapath::locate(std::span<const Prefix> prefixes) {
-  parts_->shared.ranges = Ranges(prefixes);
-  parts_->forget_flows();
+void Datapath::adopt(std::shared_ptr<const Tables> tables,
+                     std::shared_ptr<const policy::PolicyTables> policy) {
+  parts_->adopt(std::move(tables));
+  parts_->adopt(std::move(policy));
 }
+const Tables& Datapath::tables() const { return *parts_->shared.tables; }
 std::uint64_t Datapath::time() const { return parts_->time; }
 
 DatapathConnections Datapath::connections() const {

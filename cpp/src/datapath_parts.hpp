@@ -20,9 +20,11 @@ struct Datapath::Parts {
   std::uint64_t time = 0;                                   // of the newest packet
   std::uint32_t table_size = 0;                             // of every Maglev table
 
-  Parts(std::shared_ptr<const Tables> newest, const DatapathOptions& wanted);
+  Parts(std::shared_ptr<const Tables> newest, std::shared_ptr<const policy::PolicyTables> policy,
+        const DatapathOptions& wanted);
 
   void adopt(std::shared_ptr<const Tables> newest);
+  void adopt(std::shared_ptr<const policy::PolicyTables> newest);
   void forget_flows();
 
   template <class F>

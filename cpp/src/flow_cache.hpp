@@ -49,7 +49,7 @@ struct FlowKey {
 
 // All packets of a flow fare alike as long as its connection's entries, which `BoundedTable` stamps, and the
 // tables, whose changes begin a new round, are the same, and they neither open nor close. What is decided
-// on it is decided by decision.h alone, of which this only keeps the outcome: the verdict is always allow.
+// on it is decided by decision.h alone, of which this only keeps the outcome; what is denied is not kept.
 template <class F>
 struct alignas(64) Flow {
   // An entry that each packet extends: 0 for none.
@@ -58,22 +58,28 @@ struct alignas(64) Flow {
   FlowKey<F> key;
   std::array<typename F::Column, F::family == Family::v4 ? 1 : 16> address{};  // that one end gets
   std::uint16_t port = 0;
-  std::uint8_t state = 0;   // fm_ct_state
-  std::uint8_t egress = 0;  // fm_verdict
+  std::uint16_t proxy_port = 0;
   std::uint32_t backend = 0;
   std::uint32_t service = 0;
   std::uint32_t source_identity = 0;
   std::uint32_t destination_identity = 0;
   std::uint32_t counter = kNotCounted;  // its number
   Number service_entry : 28 = 0;
-  std::uint32_t to_source : 4 = 0;  // whether it is the source that gets address and port
+  std::uint32_t to_source : 1 = 0;  // whether it is the source that gets address and port
+  std::uint32_t state : 3 = 0;      // fm_ct_state
   Number out_entry : 28 = 0;
-  std::uint32_t ingress : 4 = 0;  // fm_verdict
-  Number in_entry = 0;
+  std::uint32_t egress : 4 = 0;  // fm_verdict
+  Number in_entry : 28 = 0;
+  std::uint32_t ingress : 4 = 0;
   std::uint32_t service_stamp = 0;
   std::uint32_t stamp = 0;  // of both others, which are kin
 
   static constexpr std::uint32_t kNotCounted = ~0U;
+  // Redirected, if either side says so.
+  std::uint8_t verdict() const {
+    constexpr unsigned kBit = FM_VERDICT_REDIRECT ^ FM_VERDICT_ALLOW;
+    return static_cast<std::uint8_t>(FM_VERDICT_ALLOW | ((egress | ingress) & kBit));
+  }
 };
 static_assert(sizeof(Flow<V4>) == 64);
 static_assert(sizeof(Flow<V6>) == 128);

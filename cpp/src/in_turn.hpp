@@ -133,7 +133,7 @@ class InTurn {
   void prefetch(const Flow<F>& flow) const {
     const auto& table = own_.connections(flow.key.protocol());
     for (const std::uint32_t number :
-         {std::uint32_t{flow.service_entry}, std::uint32_t{flow.out_entry}, flow.in_entry})
+         {std::uint32_t{flow.service_entry}, std::uint32_t{flow.out_entry}, std::uint32_t{flow.in_entry}})
       if (number) table.prefetch_number(number);
   }
 

@@ -14,19 +14,6 @@ constexpr IdentityNumber kFirstOfPods = 256;  // below are the reserved ones, wh
 
 }  // namespace
 
-IdentityNumber aggregate_of(IdentityNumber identity, const Options& options) {
-  constexpr IdentityNumber kReserved = 100;
-  constexpr std::uint32_t kLocalScope = 1;
-  constexpr std::uint32_t kNodeScope = 2;
-  if (identity == kAny || (kAggregateCluster <= identity && identity <= kAggregateRemoteNode))
-    return identity;
-  if (identity < kReserved) return kAny;
-  const std::uint32_t scope = identity >> 24U;
-  if (scope == kNodeScope) return kAggregateRemoteNode;
-  if (scope == kLocalScope) return kAggregateWorld;
-  return identity >> options.cluster_shift == options.cluster ? kAggregateCluster : kAggregateClusterMesh;
-}
-
 bool EndpointPolicy::enforced(Direction direction) const {
   const auto& found = side(direction);
   return found && found->enforced();
@@ -35,6 +22,11 @@ bool EndpointPolicy::enforced(Direction direction) const {
 bool EndpointPolicy::isolated(Direction direction) const {
   const auto& found = side(direction);
   return found && found->isolated();
+}
+
+std::shared_ptr<const Verdicts> EndpointPolicy::verdicts(Direction direction) const {
+  const auto& found = side(direction);
+  return found && found->enforced() ? found->share() : nullptr;
 }
 
 const std::optional<Conflict>& EndpointPolicy::conflict() const {
@@ -47,16 +39,18 @@ const std::optional<Conflict>& EndpointPolicy::conflict() const {
 Answer EndpointPolicy::lookup(Direction direction, IdentityNumber peer, std::uint8_t protocol,
                               std::uint16_t port) const {
   const auto& found = side(direction);
-  return found ? found->lookup(peer, protocol, port) : Answer{{1, 0, false, kByDefault}, true};
+  return found ? found->verdicts().lookup(peer, protocol, port) : Verdicts::kOpen;
 }
 
 void EndpointPolicy::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
   for (const auto* each : {&egress_, &ingress_})
-    if (*each) (*each)->each_entry(visit);
+    if (*each) (*each)->verdicts().each_entry(visit);
 }
 
 std::size_t EndpointPolicy::size() const {
-  return (egress_ ? egress_->size() : 0) + (ingress_ ? ingress_->size() : 0);
+  std::size_t count = 0;
+  each_entry([&](const Key&, const Entry&) { ++count; });
+  return count;
 }
 
 Repository::Repository(std::shared_ptr<Identities> identities, const Options& options)
@@ -131,8 +125,8 @@ EndpointPolicy Repository::resolve(const Identity& subject, bool is_host, bool i
   return {std::move(egress), rule_set(Direction::ingress, subject, is_host, is_init)};
 }
 
-std::shared_ptr<const RuleSet> Repository::rule_set(Direction direction, const Identity& subject,
-                                                    bool is_host, bool is_init) {
+std::shared_ptr<RuleSet> Repository::rule_set(Direction direction, const Identity& subject, bool is_host,
+                                              bool is_init) {
   std::vector<RuleRef> speaking;
   bool names_port = false;
   for (const SelectorId id : identities_->index().matching(subject.terms)) {

@@ -50,8 +50,9 @@ void Datapath::process(const PacketColumns<std::uint8_t>& packets,
   parts_->process<V6>(packets, decisions);
 }
 
-DatapathChain::DatapathChain(std::vector<Datapath*> paths, std::span<const Prefix> everywhere)
-    : paths_(std::move(paths)), everywhere_(everywhere) {
+DatapathChain::DatapathChain(std::vector<Datapath*> paths, policy::AddressBook book,
+                             std::span<const Prefix> clusters)
+    : paths_(std::move(paths)), book_(std::move(book)), clusters_(clusters) {
   for (const Datapath* path : paths_)
     if (path && path->parts_->shards.size() != 1)
       throw std::invalid_argument("the data paths of a chain have one shard each");
@@ -66,7 +67,8 @@ void DatapathChain::run(const PacketColumns<Column>& packets, const DecisionColu
   check_time(packets, before);
 
   const auto path_at = [&](const F::Stored& address) -> Datapath::Parts* {
-    const fm_identity_value* known = everywhere_.find(address);
+    const fm_identity_value* known = book_.find(address);
+    if (!known) known = clusters_.find(address);
     Datapath* path = known && known->cluster < paths_.size() ? paths_[known->cluster] : nullptr;
     return path ? path->parts_.get() : nullptr;
   };
@@ -86,12 +88,18 @@ void DatapathChain::run(const PacketColumns<Column>& packets, const DecisionColu
     if (Datapath::Parts* parts = goes_on ? path_at(s.destination) : nullptr) {
       Lookups<F> tables(parts->shared, *parts->shards[0]);
       tables.time = parts->time = s.time;
-      const std::uint8_t ct = s.ct;
+      const Packet<F> left = s;
       s.ct = FM_CT_NEW;
       s.source_here = s.destination_here = 0;
-      goes_on = enter(s, tables) && arrive(s, tables);
+      s.source_identity = s.destination_identity = 0;
+      goes_on = enter(s, tables);
+      s.verdict = std::max(s.verdict, left.egress);  // a proxy stays on the way
+      goes_on = goes_on && arrive(s, tables);
       if (opens_or_closes(s.protocol, s.tcp_flags)) tables.restamp(s.protocol);
-      if (tracked) s.ct = ct;
+      if (tracked) {  // each side says what it takes the other for
+        s.ct = left.ct;
+        s.destination_identity = left.destination_identity;
+      }
       keep_service(s);
     } else if (!tracked && goes_on) {
       s.verdict = fm_tracked(s.protocol) ? FM_VERDICT_ALLOW : FM_VERDICT_DENY;

@@ -54,11 +54,11 @@ template <class F>
                                          const DecisionColumns<typename F::Column>& out, std::size_t at) {
   constexpr std::size_t width = F::family == Family::v4 ? 1 : 16;
   constexpr std::size_t bytes = width * sizeof(typename F::Column);
-  out.verdict[at] = FM_VERDICT_ALLOW;
-  out.egress[at] = flow.egress;
-  out.ingress[at] = flow.ingress;
+  out.verdict[at] = flow.verdict();
+  out.egress[at] = static_cast<std::uint8_t>(flow.egress);
+  out.ingress[at] = static_cast<std::uint8_t>(flow.ingress);
   out.reason[at] = FM_REASON_NONE;
-  out.state[at] = flow.state;
+  out.state[at] = static_cast<std::uint8_t>(flow.state);
   const auto* source = flow.to_source ? flow.address.data() : packets.source + at * width;
   const auto* destination = flow.to_source ? packets.destination + at * width : flow.address.data();
   std::memcpy(out.source + at * width, source, bytes);
@@ -69,7 +69,7 @@ template <class F>
   out.service[at] = flow.service;
   out.source_identity[at] = flow.source_identity;
   out.destination_identity[at] = flow.destination_identity;
-  out.proxy_port[at] = 0;
+  out.proxy_port[at] = flow.proxy_port;
 }
 
 // Whether an entry, if there is one, is not closed.
@@ -112,7 +112,7 @@ void remember(const Packet<F>& s, const Footing& footing, const FlowKey<F>& key,
               Counters& counters) {
   constexpr std::size_t width = F::family == Family::v4 ? 1 : 16;
   constexpr std::size_t bytes = width * sizeof(typename F::Column);
-  if (s.opened || s.verdict != FM_VERDICT_ALLOW || !footing.firm) return;
+  if (s.opened || s.verdict == FM_VERDICT_DENY || !footing.firm) return;
   const auto* source = decisions.source + at * width;
   const auto* destination = decisions.destination + at * width;
   const bool new_source = std::memcmp(source, packets.source + at * width, bytes) != 0 ||
@@ -132,12 +132,13 @@ void remember(const Packet<F>& s, const Footing& footing, const FlowKey<F>& key,
   flow.source_identity = s.source_identity;
   flow.destination_identity = s.destination_identity;
   if (s.service) flow.counter = counters.number(s.service->table_offset, s.backend->cluster);
-  flow.state = s.ct;
-  flow.egress = s.egress;
+  flow.state = s.ct & 7U;
+  flow.egress = s.egress & 15U;
   flow.ingress = s.ingress & 15U;
+  flow.proxy_port = s.proxy_port;
   flow.service_entry = footing.entries[Trace::service] & kMost;
   flow.out_entry = footing.entries[Trace::out] & kMost;
-  flow.in_entry = footing.entries[Trace::in];
+  flow.in_entry = footing.entries[Trace::in] & kMost;
   flow.service_stamp = footing.service_stamp;
   flow.stamp = footing.stamp;
   flows.put(flow, hash);

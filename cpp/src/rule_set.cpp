@@ -9,12 +9,9 @@
 namespace fleetmesh::policy {
 namespace {
 
-constexpr IdentityNumber kHost = 1;
-constexpr std::uint8_t kDeny = 255;
-constexpr std::uint8_t kAllow = 1;
-constexpr std::uint32_t kNoClass = kNoSlot;  // as a map of numbers has it
+constexpr std::uint8_t kDeny = FM_POLICY_RANK_DENY;
+constexpr std::uint8_t kAllow = FM_POLICY_RANK_ALLOW;
 constexpr std::uint32_t kMostOrdinals = 0xffffff;
-constexpr std::size_t kHostFallback = 10;
 // On a place: only of the ports that peers name, since the rule's peer is everybody.
 constexpr std::uint32_t kOnlyNamed = 1U << 31U;
 
@@ -44,8 +41,7 @@ Entry merged(const Entry& one, const Entry& other) {
   const bool other_decides = other.precedence > one.precedence;
   Entry result = other_decides ? other : one;
   const Entry& rest = other_decides ? one : other;
-  if (result.denies() || !rest.explicit_authentication || rest.denies() ||
-      result.allow_precedence() != rest.allow_precedence())
+  if (result.denies() || !rest.explicit_authentication || rest.denies() || result.level() != rest.level())
     return result;
   if (!result.explicit_authentication || rest.authentication > result.authentication)
     result.authentication = rest.authentication;
@@ -57,7 +53,7 @@ Entry merged(const Entry& one, const Entry& other) {
 // (mapState.lookup).
 Answer with_authentication(Entry entry, const Entry& other) {
   if (!entry.explicit_authentication && other.authentication > entry.authentication &&
-      other.allow_precedence() >= entry.allow_precedence())
+      other.level() >= entry.level())
     entry.authentication = other.authentication;
   return {entry, true};
 }
@@ -122,12 +118,12 @@ void RuleSet::add_defaults() {
   passes_ = std::ranges::any_of(spoken_, [](const Spoken& by) { return by.rule->verdict == Verdict::pass; });
   if (!isolated_) return add(Verdict::allow, kAny);
   if (direction_ == Direction::ingress && repository_.options().allow_host && !is_host_)
-    add(Verdict::allow, kHost);
+    add(Verdict::allow, Verdicts::kHost);
   if (passes_) add(Verdict::deny, kAny);
 }
 
 void RuleSet::note_protocols(const Spoken& by) {
-  if (by.whom == kHost) return;  // it alone is asked whatever the protocol
+  if (by.whom == Verdicts::kHost) return;  // it alone is asked whatever the protocol
   if (by.rule->ports.empty()) protocols_.set();
   for (const PortRule& of : by.rule->ports)
     for (const Ports& ports : of.ports) {
@@ -192,14 +188,10 @@ void RuleSet::order() {
 // Classes.
 
 void RuleSet::build() {
-  classes_.clear();
-  starts_.clear();
-  answers_.clear();
-  entries_.clear();
+  verdicts_ = std::make_shared<Verdicts>(direction_, repository_.options(), enforced_, protocols_);
+  shared_ = false;
   known_.clear();
-  class_of_.clear();
   aggregates_.assign(std::size(kAggregates), {});
-  fallbacks_.fill(kNoClass);
   if (spoken_.empty()) return;
   IdentityIndex& index = identities_->index();
   for (std::size_t place = 0; place < std::size(kAggregates); ++place) {
@@ -233,51 +225,52 @@ void RuleSet::build() {
   std::vector<Fresh> fresh;
   for (const Slot slot : selected) {
     const IdentityNumber number = identities_->number_of(slot);
-    const Who about = who(number);
+    const Who about = verdicts_->who(number);
     if (!repository_.knows(number) || about.is_aggregate) continue;
     Signature whole = scratch[slot].signature;
     whole ^= signature(about, index.named_ports(slot));
     const auto [at, is_new] = known_.try_emplace(whole, static_cast<ClassId>(fresh.size()));
-    class_of_.set(number, at->second);
+    verdicts_->class_of.set(number, at->second);
     if (!is_new) continue;
     scratch[slot].fresh = static_cast<std::uint32_t>(fresh.size());
     fresh.push_back({slot, {}});
   }
   for (Local local = 0; local < peers_.size(); ++local)
     index.selected(peers_[local]).each([&](Slot slot) {
-      if (scratch[slot].fresh != kNoClass) fresh[scratch[slot].fresh].matching.push_back(local);
+      if (scratch[slot].fresh != kNoSlot) fresh[scratch[slot].fresh].matching.push_back(local);
     });
   for (const Slot slot : selected) scratch[slot] = {};
-  classes_.reserve(fresh.size());
+  verdicts_->classes.reserve(fresh.size());
   for (const Fresh& each : fresh)
-    make(who(identities_->number_of(each.slot)), each.matching, index.named_ports(each.slot));
+    make(verdicts_->who(identities_->number_of(each.slot)), each.matching, index.named_ports(each.slot));
 }
 
 void RuleSet::add(IdentityNumber number, Slot slot, std::span<const Local> matching) {
   if (spoken_.empty() || !repository_.knows(number)) return;
-  const Who about = who(number);
+  const Who about = verdicts_->who(number);
   if (about.is_aggregate) return build();
-  class_of_.prefetch(number);
+  verdicts_->class_of.prefetch(number);
   Signature whole;
   for (const Local local : matching) whole ^= marks_[local];
   static const std::vector<NamedPort> kNotAsked;
   const auto& ports = asks_peer_ports_ ? identities_->index().named_ports(slot) : kNotAsked;
   if (matching.empty() && ports.empty()) return;
   whole ^= signature(about, ports);
-  class_of_.set(number, class_of(whole, about, matching, ports));
+  const ClassId found = class_of(whole, about, matching, ports);
+  own().class_of.set(number, found);
 }
 
 void RuleSet::remove(IdentityNumber number) {
   if (spoken_.empty()) return;
-  class_of_.remove(number);
-  if (who(number).is_aggregate) build();
+  own().class_of.remove(number);
+  if (verdicts_->who(number).is_aggregate) build();
 }
 
 RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
                                    std::span<const Local> matching, const std::vector<NamedPort>& ports) {
   // Classes that nobody is of any more are left out when there are many.
   constexpr std::size_t kSpare = 4096;
-  if (classes_.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) build();
+  if (verdicts_->classes.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) build();
   const auto at = known_.find(signature);
   if (at != known_.end()) return at->second;
   const ClassId made = make(who, matching, ports);
@@ -285,28 +278,34 @@ RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
   return made;
 }
 
-RuleSet::Who RuleSet::who(IdentityNumber number) const {
-  const auto place = [](IdentityNumber aggregate) {
-    const auto* const at = std::ranges::find(kAggregates, aggregate);
-    return static_cast<std::uint8_t>(at - kAggregates);
-  };
-  const IdentityNumber aggregate = aggregate_of(number, repository_.options());
-  return {number == kHost, number == aggregate, place(aggregate)};
+// Of whom no peer is; made when the first question is asked.
+void RuleSet::add_fallbacks() {
+  auto& fallbacks = own().fallbacks;
+  for (std::uint8_t place = 0; place < std::size(kAggregates); ++place) {
+    fallbacks[place] = make({false, true, place}, aggregates_[place].matching, {});
+    fallbacks[std::size(kAggregates) + place] = make({false, false, place}, {}, {});
+  }
+  fallbacks[Verdicts::kHostFallback] = make(verdicts_->who(Verdicts::kHost), {}, {});
 }
 
-// Of whom no peer is; made when it is first asked for.
-RuleSet::ClassId RuleSet::fallback(IdentityNumber number) const {
-  const Who about = who(number);
-  const std::size_t place = about.is_host        ? kHostFallback
-                            : about.is_aggregate ? about.aggregate
-                                                 : std::size(kAggregates) + about.aggregate;
-  if (fallbacks_[place] == kNoClass)
-    fallbacks_[place] = make(
-        about, about.is_aggregate ? aggregates_[about.aggregate].matching : std::span<const Local>{}, {});
-  return fallbacks_[place];
+const Verdicts& RuleSet::verdicts() {
+  if (!spoken_.empty() && verdicts_->fallbacks[0] == Verdicts::kNoClass) add_fallbacks();
+  return *verdicts_;
 }
 
-const std::vector<RuleSet::Placed>& RuleSet::of_aggregate(std::uint8_t place) const {
+std::shared_ptr<const Verdicts> RuleSet::share() {
+  verdicts();
+  shared_ = true;
+  return verdicts_;
+}
+
+Verdicts& RuleSet::own() {
+  if (shared_) verdicts_ = std::make_shared<Verdicts>(*verdicts_);
+  shared_ = false;
+  return *verdicts_;
+}
+
+const std::vector<RuleSet::Placed>& RuleSet::of_aggregate(std::uint8_t place) {
   Aggregate& aggregate = aggregates_[place];
   if (!aggregate.entries) aggregate.entries = placed({false, true, place}, aggregate.matching, {});
   return *aggregate.entries;
@@ -332,7 +331,7 @@ std::vector<std::uint32_t> RuleSet::about(const Who& who, std::span<const Local>
   for (auto place = static_cast<std::uint32_t>(spoken_.size()); place > 0; --place) {
     const Spoken& by = spoken_[place - 1];
     if (by.number != kByDefault) break;
-    if (by.whom == kHost ? who.is_host : who.is_aggregate) found.push_back(place - 1);
+    if (by.whom == Verdicts::kHost ? who.is_host : who.is_aggregate) found.push_back(place - 1);
   }
   std::ranges::sort(found);
   const auto twice = std::ranges::unique(found);
@@ -364,6 +363,7 @@ void RuleSet::add_drafts(std::uint32_t place, bool of_aggregate, const std::vect
   }
   for (const PortRule& of : rule.ports) {
     draft.byte = byte_of(rule, of);
+    draft.proxy_port = rule.verdict == Verdict::allow ? of.proxy_port : std::uint16_t{0};
     for (const Ports& ports : of.ports) {
       if (only_named && !ports.name) continue;
       if (ports.name) {
@@ -461,7 +461,8 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, std::span<const Loc
   std::vector<Placed> all;
   all.reserve(drafts.size());
   for (const Draft& draft : drafts) {
-    Entry entry{(kMostOrdinals - draft.ordinal) << 8U | draft.byte, 0, draft.authentication != 0, draft.rule};
+    Entry entry{(kMostOrdinals - draft.ordinal) << 8U | draft.byte, 0, draft.authentication != 0,
+                draft.proxy_port, draft.rule};
     if (draft.authentication) entry.authentication = static_cast<std::uint8_t>(draft.authentication - 1);
     all.push_back({draft.length, draft.protocol, draft.port, entry});
   }
@@ -478,15 +479,17 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, std::span<const Loc
 }
 
 RuleSet::ClassId RuleSet::make(const Who& who, std::span<const Local> matching,
-                               const std::vector<NamedPort>& ports) const {
+                               const std::vector<NamedPort>& ports) {
   const std::vector<Placed> entries = placed(who, matching, ports);
   static const std::vector<Placed> kNone;
   const auto& aggregate = who.is_aggregate ? kNone : of_aggregate(who.aggregate);
   const auto own_spans = spans(entries);
   const auto all_spans = spans(aggregate);
-  Class made{static_cast<std::uint32_t>(starts_.size()), 0, static_cast<std::uint32_t>(entries_.size()),
-             static_cast<std::uint32_t>(entries.size())};
-  entries_.insert(entries_.end(), entries.begin(), entries.end());
+  Verdicts& to = own();
+  Verdicts::Class made{static_cast<std::uint32_t>(to.starts.size()), 0,
+                       static_cast<std::uint32_t>(to.entries.size()),
+                       static_cast<std::uint32_t>(entries.size())};
+  to.entries.insert(to.entries.end(), entries.begin(), entries.end());
   std::size_t own = 0;
   std::size_t all = 0;
   for (std::uint32_t at = 0; at != kEndOfPorts;) {
@@ -494,9 +497,9 @@ RuleSet::ClassId RuleSet::make(const Who& who, std::span<const Local> matching,
     const std::uint32_t theirs = all_spans[all].which;
     const Answer answer = chosen(mine == kNoEntry ? nullptr : &entries[mine],
                                  theirs == kNoEntry ? nullptr : &aggregate[theirs]);
-    if (!made.count || !(answers_.back() == answer)) {
-      starts_.push_back(at);
-      answers_.push_back(answer);
+    if (!made.count || !(to.answers.back() == answer)) {
+      to.starts.push_back(at);
+      to.answers.push_back(answer);
       ++made.count;
     }
     const std::uint32_t own_next = own + 1 < own_spans.size() ? own_spans[own + 1].start : kEndOfPorts;
@@ -505,8 +508,8 @@ RuleSet::ClassId RuleSet::make(const Who& who, std::span<const Local> matching,
     own += own_next == at;
     all += all_next == at;
   }
-  classes_.push_back(made);
-  return static_cast<ClassId>(classes_.size() - 1);
+  to.classes.push_back(made);
+  return static_cast<ClassId>(to.classes.size() - 1);
 }
 
 Answer RuleSet::chosen(const Placed* own, const Placed* all) {
@@ -544,7 +547,7 @@ std::vector<RuleSet::Placed> RuleSet::settled(const std::vector<Placed>& all) {
         if (!raised) result.entry.precedence = cover.precedence;
         raised = true;
       }
-      if (!derived && cover.explicit_authentication && cover.allow_precedence() >= entry.allow_precedence()) {
+      if (!derived && cover.explicit_authentication && cover.level() >= entry.level()) {
         result.entry.authentication = cover.authentication;
         derived = true;
       }
@@ -552,44 +555,6 @@ std::vector<RuleSet::Placed> RuleSet::settled(const std::vector<Placed>& all) {
     if (stays) found.push_back(result);
   }
   return found;
-}
-
-// Answers.
-
-Answer RuleSet::lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const {
-  if (!enforced_) return {{kAllow, 0, false, kByDefault}, true};
-  if (spoken_.empty()) return {};
-  if (!protocols_[protocol] && peer != kHost) return {};
-  ClassId id = class_of_.find(peer);
-  if (id == kNoClass) id = fallback(peer);
-  const Class& found = classes_[id];
-  const std::uint32_t wanted = std::uint32_t{protocol} << 16U | port;
-  const std::uint32_t* start = starts_.data() + found.first;
-  std::size_t count = found.count;
-  while (count > 1) {  // without branches that can't be foreseen
-    const std::size_t half = count / 2;
-    start += start[half] <= wanted ? half : 0;
-    count -= half;
-  }
-  return answers_[static_cast<std::size_t>(start - starts_.data())];
-}
-
-void RuleSet::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
-  if (spoken_.empty()) return;
-  const auto each = [&](IdentityNumber number, ClassId id) {
-    const Class& of = classes_[id];
-    for (const Placed& placed : std::span(entries_).subspan(of.first_entry, of.entries))
-      visit({number, placed.port, direction_, placed.protocol, placed.length}, placed.entry);
-  };
-  for (const IdentityNumber number : kAggregates) each(number, fallback(number));
-  if (class_of_.find(kHost) == kNoClass) each(kHost, fallback(kHost));
-  class_of_.each(each);
-}
-
-std::size_t RuleSet::size() const {
-  std::size_t count = 0;
-  each_entry([&](const Key&, const Entry&) { ++count; });
-  return count;
 }
 
 }  // namespace fleetmesh::policy

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fleetmesh/policy.hpp"
+#include "fleetmesh/verdicts.hpp"
 
 namespace fleetmesh::policy {
 
@@ -34,9 +35,9 @@ class RuleSet {
   bool isolated() const { return isolated_; }
   const std::optional<Conflict>& conflict() const { return conflict_; }
 
-  Answer lookup(IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const;
-  void each_entry(const std::function<void(const Key&, const Entry&)>& visit) const;
-  std::size_t size() const;
+  const Verdicts& verdicts();
+  // The same, which do not change any more.
+  std::shared_ptr<const Verdicts> share();
 
   // An identity has come, which the peers at these places select, or goes.
   void add(IdentityNumber number, Slot slot, std::span<const std::uint32_t> matching);
@@ -45,7 +46,9 @@ class RuleSet {
   void build();
 
  private:
-  using ClassId = std::uint32_t;
+  using ClassId = Verdicts::ClassId;
+  using Placed = Verdicts::Placed;
+  using Who = Verdicts::Who;
   // Place of a rule's peer among the selectors that any of the rules has.
   using Local = std::uint32_t;
 
@@ -65,26 +68,8 @@ class RuleSet {
     std::uint32_t ordinal = 0;  // where in the order of decisions it stands, from some tier on
     std::uint8_t byte = 0;      // the last of the precedence
     std::uint8_t authentication = 0;
+    std::uint16_t proxy_port = 0;
     std::uint32_t rule = 0;
-  };
-  struct Placed {
-    std::uint8_t length = 0;
-    std::uint8_t protocol = 0;
-    std::uint16_t port = 0;
-    Entry entry;
-  };
-  // Whom a class is of.
-  struct Who {
-    bool is_host = false;
-    bool is_aggregate = false;
-    std::uint8_t aggregate = 0;  // place in kAggregates: itself, or what is asked besides
-  };
-  // Its part of the answers and of the entries.
-  struct Class {
-    std::uint32_t first = 0;
-    std::uint32_t count = 0;
-    std::uint32_t first_entry = 0;
-    std::uint32_t entries = 0;
   };
   struct Aggregate {
     std::vector<Local> matching;
@@ -109,13 +94,13 @@ class RuleSet {
   void agree(const Spoken& by, std::map<Place, Agreed>& known);
   void agree(const Place& place, const Agreed& wanted, std::map<Place, Agreed>& known);
 
-  Who who(IdentityNumber number) const;
-  ClassId fallback(IdentityNumber number) const;
+  Verdicts& own();
+  void add_fallbacks();
   Signature signature(const Who& who, const std::vector<NamedPort>& ports) const;
   ClassId class_of(const Signature& signature, const Who& who, std::span<const Local> matching,
                    const std::vector<NamedPort>& ports);
-  ClassId make(const Who& who, std::span<const Local> matching, const std::vector<NamedPort>& ports) const;
-  const std::vector<Placed>& of_aggregate(std::uint8_t place) const;
+  ClassId make(const Who& who, std::span<const Local> matching, const std::vector<NamedPort>& ports);
+  const std::vector<Placed>& of_aggregate(std::uint8_t place);
   std::vector<Placed> placed(const Who& who, std::span<const Local> matching,
                              const std::vector<NamedPort>& ports) const;
   std::vector<Draft> from_tier(std::uint8_t tier, const std::vector<std::uint32_t>& own,
@@ -149,16 +134,10 @@ class RuleSet {
   std::vector<std::vector<std::uint32_t>> users_;  // by Local: places in spoken_
   std::vector<std::uint32_t> for_all_;             // places in spoken_ of rules whose peer is everybody
 
-  // What is made when it is first asked for is no other than if it had been there before.
-  mutable std::vector<Class> classes_;
-  mutable std::vector<std::uint32_t> starts_;  // protocol and port from which on an answer holds
-  mutable std::vector<Answer> answers_;        // likewise
-  mutable std::vector<Placed> entries_;
-  mutable std::vector<Aggregate> aggregates_;  // by place in kAggregates
-  // Those of whom no peer is: aggregates, who is of them, and the host.
-  mutable std::array<ClassId, 2 * std::size(kAggregates) + 1> fallbacks_ = {};
+  std::shared_ptr<Verdicts> verdicts_;
+  bool shared_ = false;                // whether somebody else may have them too
+  std::vector<Aggregate> aggregates_;  // by place in kAggregates
   std::unordered_map<Signature, ClassId, SignatureHash> known_;
-  NumberMap class_of_;  // of those whom a peer is
 };
 
 }  // namespace fleetmesh::policy

@@ -90,8 +90,8 @@ struct FamilyTables {
 
 struct SharedTables {
   std::shared_ptr<const Tables> tables;
+  std::shared_ptr<const policy::PolicyTables> policy;
   fm_config config{};
-  Ranges ranges;
   std::uint64_t secret = 0;
   FamilyTables<V4> v4;
   FamilyTables<V6> v6;
@@ -216,7 +216,11 @@ template <class F>
 class Lookups {
  public:
   Lookups(SharedTables& shared, Shard& shard)
-      : config(&shared.config), shared_(&shared), family_(&shared.of<F>()), own_(&shard.of<F>()) {}
+      : config(&shared.config),
+        shared_(&shared),
+        policy_(shared.policy.get()),
+        family_(&shared.of<F>()),
+        own_(&shard.of<F>()) {}
 
   const fm_config* config;
   std::uint64_t time = 0;
@@ -263,7 +267,16 @@ class Lookups {
     const auto* known = family_->backends.find(id);
     return known && known->lives() ? &known->value : nullptr;
   }
-  const fm_identity_value* identity(const F::Stored& address) const { return shared_->ranges.find(address); }
+  const fm_identity_value* identity(const F::Stored& address) const { return policy_->find(address); }
+  const fm_endpoint_value* endpoint(std::uint32_t identity) const { return policy_->endpoint(identity); }
+  // The outcome of both probes, which is worked out when a policy is resolved.
+  int policy(const fm_endpoint_value* endpoint, std::uint8_t direction, std::uint32_t identity,
+             std::uint8_t protocol, std::uint16_t port, fm_policy_value* value) const {
+    const auto side = direction == FM_CT_OUT ? policy::Direction::egress : policy::Direction::ingress;
+    const auto found = policy_->lookup(*endpoint, side, identity, protocol, __builtin_bswap16(port));
+    *value = policy::PolicyTables::value_of(found.entry);
+    return found.found;
+  }
   F::Connection* find(const F::ConnectionKey* key, std::uint64_t now) const {
     auto& table = own_->connections(key->protocol);
     auto* found = table.find(*key, hash_ | entry_mark<F>(*key), now);
@@ -295,6 +308,7 @@ class Lookups {
 
  private:
   SharedTables* shared_;
+  const policy::PolicyTables* policy_;
   FamilyTables<F>* family_;
   OwnTables<F>* own_;
   std::uint32_t hash_ = 0;
@@ -324,4 +338,9 @@ class Lookups {
 #define FM_AFFINITY_PUT_6(tables, key, value) (tables).put_affinity(key, value)
 #define FM_AFFINITY_REMOVE_4(tables, key) (tables).remove_affinity(key)
 #define FM_AFFINITY_REMOVE_6(tables, key) (tables).remove_affinity(key)
+#define FM_ENDPOINT(tables, identity) (tables).endpoint(identity)
+#define FM_POLICY(tables, endpoint, direction, identity, protocol, port, value) \
+  (tables).policy(endpoint, direction, identity, protocol, port, value)
+// Whoever is asked to prove who it is is taken to have done so, as in `decide`.
+#define FM_AUTHENTICATED(tables, subject, peer, type) 1
 #include "datapath/decision.h"

@@ -30,12 +30,13 @@ namespace fleetmesh {
   [[gnu::always_inline]] inline bool leave(fm_state##N& s, Lookups<V##N>& tables) {                        \
     tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \
     return fm_stage_track_out##N(&s, tables) && fm_stage_destination##N(&s, tables) &&                     \
-           fm_stage_egress_policy##N(&s);                                                                  \
+           fm_stage_egress_policy##N(&s, tables) && fm_stage_open_out##N(&s, tables);                      \
   }                                                                                                        \
   /* After `leave` or `enter` with the same tables. */                                                     \
   [[gnu::always_inline]] inline bool arrive(fm_state##N& s, const Lookups<V##N>& tables) {                 \
     tables.begin_arrival();                                                                                \
-    return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s) && fm_stage_restore##N(&s);  \
+    return fm_stage_track_in##N(&s, tables) && fm_stage_ingress_policy##N(&s, tables) &&                   \
+           fm_stage_open_in##N(&s, tables) && fm_stage_restore##N(&s);                                     \
   }                                                                                                        \
   [[gnu::always_inline]] inline bool enter(fm_state##N& s, Lookups<V##N>& tables) {                        \
     tables.begin_ends(s.source, s.destination, s.source_port, s.destination_port, s.protocol);             \

@@ -52,13 +52,17 @@ class DatapathTest : public ::testing::Test {
       fleet.set_service(id, "echo", fleet.spec("10.100.0.1"));
       fleet.set_slice(id, "echo", {"10." + std::to_string(id) + ".0.1"});
     }
-    path = std::make_unique<Datapath>(tables(1), options);
-    path->locate(where);
+    path = std::make_unique<Datapath>(tables(1), policy(1), options);
   }
 
   std::shared_ptr<const Tables> tables(ClusterId viewer) const {
     return Tables::of(fleet.mesh, fleet.mesh->state(), {viewer, 0});
   }
+
+  std::shared_ptr<const policy::PolicyTables> policy(ClusterId viewer) const {
+    return testing::open_policy(viewer, where);
+  }
+  void adopt() { path->adopt(tables(1), policy(1)); }
 
   std::vector<Decision> decide(Datapath& by, const std::vector<Packet>& packets) const {
     std::vector<Decision> decisions;
@@ -116,17 +120,17 @@ TEST_F(DatapathTest, a_connection_is_balanced_afresh_once_its_backend_is_gone) {
   while (Address::v4(decide(packet).destination).text() != "10.2.0.1") ++packet.source_port;
   packet.tcp_flags = kAck;
   fleet.set_slice(1, "echo", {"10.1.0.1", "10.1.0.2"});
-  path->adopt(tables(1));
+  adopt();
   EXPECT_EQ(Address::v4(decide(packet).destination).text(), "10.2.0.1");
   fleet.set_slice(2, "echo", {});
-  path->adopt(tables(1));
+  adopt();
   EXPECT_EQ(decide(packet).destination >> 16U, 0x0A01U);
 }
 
 TEST_F(DatapathTest, no_backend_and_no_service_differ) {
   fleet.set_slice(1, "echo", {});
   fleet.set_slice(2, "echo", {});
-  path->adopt(tables(1));
+  adopt();
   const Decision no_backend = decide({.tcp_flags = kSyn});
   EXPECT_EQ(no_backend.verdict, FM_VERDICT_DENY);
   EXPECT_EQ(no_backend.reason, FM_REASON_NO_BACKEND);
@@ -141,7 +145,7 @@ TEST_F(DatapathTest, one_port_to_one_backend_through_two_addresses_the_newest_ge
   fleet.set_slice(2, "echo", {});
   fleet.set_service(1, "other", fleet.spec("10.100.0.2"));
   fleet.set_slice(1, "other", {"10.1.0.1"});
-  path->adopt(tables(1));
+  adopt();
   const Packet answer{"10.1.0.1", 8080, "10.1.0.9", 1000, kAck};
   decide({.tcp_flags = kSyn});
   EXPECT_EQ(decide(answer).source, number("10.100.0.1"));
@@ -156,10 +160,10 @@ TEST_F(DatapathTest, affinity_holds_a_client_until_its_time_is_over) {
   spec.session_affinity_seconds = 10;
   fleet.set_service(1, "echo", spec);
   fleet.set_slice(2, "echo", {});
-  path->adopt(tables(1));
+  adopt();
   EXPECT_EQ(decide({.tcp_flags = kSyn}).destination, number("10.1.0.1"));
   fleet.set_slice(2, "echo", {"10.2.0.1", "10.2.0.2", "10.2.0.3", "10.2.0.4"});
-  path->adopt(tables(1));
+  adopt();
   for (std::uint16_t port = 2000; port < 2020; ++port)
     EXPECT_EQ(decide({.source_port = port, .tcp_flags = kSyn, .time = kSecond}).destination,
               number("10.1.0.1"));
@@ -171,8 +175,7 @@ TEST_F(DatapathTest, affinity_holds_a_client_until_its_time_is_over) {
 TEST_F(DatapathTest, a_full_table_forgets_the_oldest_that_was_not_used_since) {
   options.tcp_connections = 3;  // a connection that leaves the cluster has two entries
   fleet.set_slice(1, "echo", {});
-  path = std::make_unique<Datapath>(tables(1), options);
-  path->locate(where);
+  path = std::make_unique<Datapath>(tables(1), policy(1), options);
   for (std::uint16_t port = 1; port <= 10; ++port) decide({.source_port = port, .tcp_flags = kSyn});
   EXPECT_EQ(path->connections().tcp, 3U);
   EXPECT_EQ(path->connections().evicted, 17U);
@@ -198,7 +201,7 @@ TEST_F(DatapathTest, a_known_flow_is_looked_at_again_once_its_backend_is_gone) {
   for (int i = 0; i < 3; ++i) before = decide({});
   for (const ClusterId id : testing::ids({1, 2}))
     fleet.set_slice(id, "echo", {"10." + std::to_string(id) + ".0.7"});
-  path->adopt(tables(1));
+  adopt();
   const Decision after = decide({});
   EXPECT_NE(after.destination, before.destination);
   EXPECT_EQ(after.destination & 0xffU, 7U);
@@ -208,7 +211,8 @@ TEST_F(DatapathTest, a_known_flow_is_looked_at_again_once_its_backend_is_gone) {
 TEST_F(DatapathTest, a_known_flow_is_looked_at_again_once_clusters_are_elsewhere) {
   decide({.destination = "10.2.0.1", .tcp_flags = kSyn});
   for (int i = 0; i < 3; ++i) EXPECT_EQ(decide({.destination = "10.2.0.1"}).state, FM_CT_ESTABLISHED);
-  path->locate(std::vector<Prefix>{{*Address::parse("10.9.0.0"), 16, 1}});
+  where = {{*Address::parse("10.9.0.0"), 16, 1}};
+  adopt();
   EXPECT_EQ(decide({.destination = "10.2.0.1"}).state, FM_CT_NEW) << "neither end is here any more";
 }
 
@@ -239,8 +243,7 @@ TEST_F(DatapathTest, shards_decide_as_one) {
   std::vector<std::vector<std::uint32_t>> answers;
   for (const std::uint32_t shards : {1U, 2U, 3U}) {
     options.shards = shards;
-    Datapath by(tables(1), options);
-    by.locate(where);
+    Datapath by(tables(1), policy(1), options);
     const std::size_t n = source.size();
     std::vector<std::uint8_t> verdict(n), egress(n), ingress(n), reason(n), state(n);
     std::vector<std::uint32_t> from(n), to(n), backend(n), service(n), first(n), second(n);
@@ -271,11 +274,10 @@ TEST_F(DatapathTest, data_paths_go_on_beside_the_writer) {
       DatapathOptions own = options;
       own.shards = shards;
       auto newest = tables(1);
-      Datapath by(newest, own);
-      by.locate(where);
+      Datapath by(newest, policy(1), own);
       for (std::uint16_t port = 1000; !done || port < 1010; ++port) {
         newest = newest->advance(fleet.mesh->state());
-        by.adopt(newest);
+        by.adopt(newest, policy(1));
         const auto opened = decide(by, {{.source_port = port, .tcp_flags = kSyn},
                                         {.source_port = port},
                                         {.source_port = port},
@@ -292,9 +294,8 @@ TEST_F(DatapathTest, data_paths_go_on_beside_the_writer) {
 }
 
 TEST_F(DatapathTest, a_chain_takes_each_packet_through_both_ends) {
-  Datapath west(tables(2), options);
-  west.locate(where);
-  DatapathChain chain({nullptr, path.get(), &west}, where);
+  Datapath west(tables(2), policy(2), options);
+  DatapathChain chain({nullptr, path.get(), &west}, {}, where);
   const std::uint32_t source = number("10.1.0.9");
   const std::uint32_t destination = number("10.100.0.1");
   const std::uint16_t port = 80;

@@ -31,6 +31,8 @@ struct Plain {
   Map<fm_ct4_value> connections4;
   Map<fm_ct6_value> connections6;
   Map<fm_affinity_value> affinities;
+  std::map<std::uint32_t, fm_endpoint_value> endpoints;
+  Map<fm_policy_value> policies;
 };
 
 template <class Key>
@@ -75,6 +77,13 @@ bool takes_new(const Plain& tables, const fm_service_value* service, std::uint32
 #define FM_AFFINITY_PUT_6(tables, key, value) ((tables).affinities[bytes(*(key))] = *(value))
 #define FM_AFFINITY_REMOVE_4(tables, key) (tables).affinities.erase(bytes(*(key)))
 #define FM_AFFINITY_REMOVE_6(tables, key) (tables).affinities.erase(bytes(*(key)))
+#define FM_ENDPOINT(tables, identity) find((tables).endpoints, identity)
+#define FM_POLICY_ENTRY(tables, key) find((tables).policies, bytes(*(key)))
+#define FM_POLICY(tables, endpoint, direction, identity, protocol, port, value) \
+  fm_policy_lookup(tables, &(tables).config, endpoint, direction, identity, protocol, port, value)
+#define FM_AUTHENTICATED(tables, subject, peer, type) ((tables).config.seed4 == 1)
+#include "datapath/policy.h"
+// after what answers its look-ups
 #include "datapath/decision.h"
 
 namespace {
@@ -222,6 +231,126 @@ TEST(Decision, IsTheSameForIpv6) {
   ASSERT_TRUE(fm_from_endpoint6(&packet, tables));
   EXPECT_EQ(std::memcmp(packet.destination, backend.address, 16), 0);
   EXPECT_EQ(packet.destination_port, htons(8080));
+}
+
+// Pods 10.1.0.7 and 10.1.0.8 of cluster 1, and what the second lets in.
+class DecisionPolicy : public ::testing::Test {
+ protected:
+  static constexpr std::uint32_t kClient = 1U << 16U | 256U;
+  static constexpr std::uint32_t kServer = 1U << 16U | 257U;
+
+  DecisionPolicy() {
+    tables.config.cluster = 1;
+    tables.config.identity_bits = 16;
+    tables.identities[bytes(v4("10.1.0.7"))] = {kClient, 1, 0};
+    tables.identities[bytes(v4("10.1.0.8"))] = {kServer, 1, 0};
+    fm_endpoint_value& server = tables.endpoints[kServer];
+    server.endpoint = 1;
+    server.enforced = 1U << FM_CT_IN;
+  }
+
+  void put(std::uint32_t identity, std::uint16_t number, std::uint8_t length, std::uint32_t precedence,
+           std::uint16_t proxy_port = 0, std::uint8_t auth = 0) {
+    const fm_policy_key key{1,
+                            identity,
+                            htons(number),
+                            FM_CT_IN,
+                            length ? std::uint8_t{FM_PROTOCOL_TCP} : std::uint8_t{0},
+                            length,
+                            0,
+                            0};
+    tables.policies[bytes(key)] = {precedence, proxy_port, auth, 0, 0};
+    fm_endpoint_value& server = tables.endpoints[kServer];
+    server.lengths[FM_CT_IN] |= 1U << length;
+    if (length > 8)
+      server.port_bits[FM_CT_IN] = std::max<std::uint8_t>(server.port_bits[FM_CT_IN], length - 8);
+  }
+
+  fm_state4 arrive(std::uint16_t number, const char* source = "10.1.0.7", std::uint8_t flags = FM_TCP_SYN) {
+    fm_state4 packet{};
+    packet.source = v4(source);
+    packet.destination = v4("10.1.0.8");
+    packet.source_port = htons(40000);
+    packet.destination_port = htons(number);
+    packet.protocol = FM_PROTOCOL_TCP;
+    packet.tcp_flags = flags;
+    fm_to_endpoint4(&packet, tables);
+    return packet;
+  }
+
+  Plain tables;
+};
+
+constexpr std::uint32_t kAllow = 0xffffff01;
+constexpr std::uint32_t kDeny = 0xffffffff;
+constexpr std::uint32_t kRedirect = 0xffffff99;
+
+TEST_F(DecisionPolicy, WhatNoEntryAllowsIsRefusedAndNotRemembered) {
+  const fm_state4 packet = arrive(80);
+  EXPECT_EQ(packet.verdict, FM_VERDICT_DENY);
+  EXPECT_EQ(packet.ingress, FM_VERDICT_DENY);
+  EXPECT_EQ(packet.reason, FM_REASON_POLICY);
+  EXPECT_TRUE(tables.connections4.empty());
+}
+
+TEST_F(DecisionPolicy, TheLongestPrefixOfThePortDecides) {
+  put(kClient, 0x1000, 12, kAllow);  // 4096 to 8191
+  put(kClient, 0x1234, 24, kDeny);
+  EXPECT_EQ(arrive(0x1000).ingress, FM_VERDICT_ALLOW);
+  EXPECT_EQ(arrive(0x1fff).ingress, FM_VERDICT_ALLOW);
+  EXPECT_EQ(arrive(0x2000).ingress, FM_VERDICT_DENY);
+  const fm_state4 denied = arrive(0x1234);
+  EXPECT_EQ(denied.ingress, FM_VERDICT_DENY);
+  EXPECT_EQ(denied.reason, FM_REASON_POLICY_DENY);
+}
+
+TEST_F(DecisionPolicy, TheHigherPrecedenceDecidesBetweenAnIdentityAndItsAggregate) {
+  put(kClient, 80, 24, kAllow);
+  put(FM_AGGREGATE_CLUSTER, 0, 0, kDeny - 256);
+  EXPECT_EQ(arrive(80).ingress, FM_VERDICT_ALLOW);
+  put(FM_AGGREGATE_CLUSTER, 0, 0, kDeny);
+  EXPECT_EQ(arrive(80).ingress, FM_VERDICT_DENY);
+}
+
+TEST_F(DecisionPolicy, ARedirectCarriesThePortOfItsProxy) {
+  put(kClient, 80, 24, kRedirect, 10001);
+  for (const std::uint8_t flags : {FM_TCP_SYN, FM_TCP_ACK}) {
+    const fm_state4 packet = arrive(80, "10.1.0.7", flags);
+    EXPECT_EQ(packet.verdict, FM_VERDICT_REDIRECT);
+    EXPECT_EQ(packet.proxy_port, 10001);
+  }
+}
+
+TEST_F(DecisionPolicy, WhoHasNotProvedWhoItIsIsRefused) {
+  put(kClient, 80, 24, kAllow, 0, 1);
+  EXPECT_EQ(arrive(80).reason, FM_REASON_AUTH_REQUIRED);
+  tables.config.seed4 = 1;  // which says here that everybody has
+  EXPECT_EQ(arrive(80).ingress, FM_VERDICT_ALLOW);
+}
+
+TEST_F(DecisionPolicy, AnEstablishedConnectionIsJudgedAnewAndItsAnswersAreNot) {
+  put(kClient, 80, 24, kAllow);
+  arrive(80);
+  tables.policies.clear();
+  EXPECT_EQ(arrive(80, "10.1.0.7", FM_TCP_ACK).ingress, FM_VERDICT_DENY);
+
+  fm_state4 answer{};
+  answer.source = v4("10.1.0.8");
+  answer.destination = v4("10.1.0.7");
+  answer.source_port = htons(80);
+  answer.destination_port = htons(40000);
+  answer.protocol = FM_PROTOCOL_TCP;
+  answer.tcp_flags = FM_TCP_ACK;
+  tables.endpoints[kServer].enforced |= 1U << FM_CT_OUT;
+  ASSERT_TRUE(fm_from_endpoint4(&answer, tables));
+  EXPECT_EQ(answer.ct, FM_CT_REPLY);
+  EXPECT_EQ(answer.egress, FM_VERDICT_UNKNOWN);
+}
+
+TEST_F(DecisionPolicy, WhoTalksToItselfIsNotJudged) {
+  const fm_state4 packet = arrive(80, "10.1.0.8");
+  EXPECT_EQ(packet.verdict, FM_VERDICT_ALLOW);
+  EXPECT_EQ(packet.ingress, FM_VERDICT_UNKNOWN);
 }
 
 }  // namespace

@@ -2,17 +2,27 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "fleetmesh/classes.hpp"
 #include "fleetmesh/merge.hpp"
+#include "fleetmesh/policy_tables.hpp"
 #include "fleetmesh/transaction.hpp"
 
 namespace fleetmesh::testing {
 
 inline std::vector<ClusterId> ids(std::vector<ClusterId> list) { return list; }
+
+// What a cluster without policies knows: where clusters are.
+inline std::shared_ptr<const policy::PolicyTables> open_policy(ClusterId cluster,
+                                                               std::span<const Prefix> clusters) {
+  policy::PolicyTablesMaker maker(cluster, 16);
+  maker.locate(clusters, {});
+  return maker.make({});
+}
 
 class Fleet {
  public:

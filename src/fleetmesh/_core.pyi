@@ -9,12 +9,15 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "AddressBook",
     "Core",
     "Datapath",
     "Delta",
     "EndpointPolicy",
     "PolicyIdentities",
     "PolicyRepository",
+    "PolicyTables",
+    "PolicyTablesMaker",
     "Selection",
     "ServiceSpec",
     "Snapshot",
@@ -239,63 +242,6 @@ class Tables:
     def cluster_id(self) -> int: ...
     @property
     def generation(self) -> int: ...
-
-class Datapath:
-    """
-    Services, connections and translation over columns of packets, for one viewer.
-    """
-    def __init__(
-        self,
-        tables: Tables,
-        *,
-        tcp_connections: typing.SupportsInt | typing.SupportsIndex,
-        other_connections: typing.SupportsInt | typing.SupportsIndex,
-        affinities: typing.SupportsInt | typing.SupportsIndex,
-        shards: typing.SupportsInt | typing.SupportsIndex,
-        secret: typing.SupportsInt | typing.SupportsIndex,
-    ) -> None: ...
-    def adopt(self, tables: Tables) -> None:
-        """
-        Take a newer state of the same viewer.
-        """
-    def backend(self, id: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
-        """
-        (cluster id, address, port, protocol, state, weight), or None.
-        """
-    def connections(self) -> tuple[int, int, int]:
-        """
-        (tcp, other, evicted).
-        """
-    def counters(self) -> list[tuple[str, str, int, int, int]]:
-        """
-        (namespace, name, cluster id or 0, packets, connections) each.
-        """
-    def frontend(self, number: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
-        """
-        (namespace, name, type, internal, address, port, protocol, port name), or None.
-        """
-    def locate(
-        self,
-        prefixes: collections.abc.Sequence[
-            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
-        ],
-    ) -> None:
-        """
-        Where clusters are: (address, prefix length, cluster id) each.
-        """
-    def process(
-        self,
-        source: numpy.ndarray,
-        destination: numpy.ndarray,
-        source_port: numpy.typing.NDArray[numpy.uint16],
-        destination_port: numpy.typing.NDArray[numpy.uint16],
-        protocol: numpy.typing.NDArray[numpy.uint8],
-        tcp_flags: numpy.typing.NDArray[numpy.uint8],
-        time: numpy.typing.NDArray[numpy.uint64],
-    ) -> tuple[numpy.ndarray, ...]:
-        """
-        The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
-        """
 
 class Delta:
     """
@@ -550,6 +496,7 @@ class PolicyRepository:
                         typing.SupportsInt | typing.SupportsIndex,
                         typing.SupportsInt | typing.SupportsIndex,
                         bool,
+                        typing.SupportsInt | typing.SupportsIndex,
                     ]
                 ],
                 typing.SupportsInt | typing.SupportsIndex,
@@ -558,6 +505,134 @@ class PolicyRepository:
     ) -> int:
         """
         The rules of a policy, in the place of those it had; selectors are lists of (negated, terms of which any is enough). Returns the number of the first rule; the others follow.
+        """
+
+class AddressBook:
+    """
+    Who has which address, of pods and nodes.
+    """
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def copy(self) -> AddressBook:
+        """
+        Costs nothing, and is not changed with the original.
+        """
+    def remove(self, address: str) -> None: ...
+    def set(
+        self,
+        address: str,
+        identity: typing.SupportsInt | typing.SupportsIndex,
+        cluster: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+
+class PolicyTables:
+    """
+    What the nodes of one cluster decide with, at one moment.
+    """
+    def entries(
+        self,
+    ) -> tuple[
+        list[tuple[int, int, int, int, int]],
+        list[tuple[int, int, int, int, int, int, int, int, int, bool, int]],
+    ]:
+        """
+        What the kernel's maps hold. Of endpoints (identity, endpoint, bits of prefix lengths at egress, at ingress, bits of directions enforced); of policies (endpoint, direction, identity, protocol, port, prefix length, precedence, proxy port, authentication, whether that is explicit, 1 + number of the rule or 0) each.
+        """
+    def find(self, address: str) -> typing.Any:
+        """
+        (identity, cluster id) of whom the cluster takes an address for, or None.
+        """
+    @property
+    def cluster_id(self) -> int: ...
+
+class PolicyTablesMaker:
+    """
+    Makes newer and newer tables of one cluster.
+    """
+    def __init__(
+        self,
+        cluster: typing.SupportsInt | typing.SupportsIndex,
+        identity_bits: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def forget_own(self) -> None: ...
+    def hear(self, clusters: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]) -> None:
+        """
+        The ids of the other clusters whose addresses it knows.
+        """
+    def locate(
+        self,
+        clusters: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+        identities: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> None:
+        """
+        Where clusters are, and what addresses are that nobody in the mesh has.
+        """
+    def make(self, book: AddressBook) -> PolicyTables: ...
+    def remove_endpoint(self, identity: typing.SupportsInt | typing.SupportsIndex) -> None: ...
+    def set_endpoint(
+        self, identity: typing.SupportsInt | typing.SupportsIndex, policy: EndpointPolicy
+    ) -> None: ...
+    def set_own(
+        self,
+        address: str,
+        identity: typing.SupportsInt | typing.SupportsIndex,
+        cluster: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        An address that this cluster takes for somebody else than the book says.
+        """
+
+class Datapath:
+    """
+    Services, connections and translation over columns of packets, for one viewer.
+    """
+    def __init__(
+        self,
+        tables: Tables,
+        policy: PolicyTables,
+        *,
+        tcp_connections: typing.SupportsInt | typing.SupportsIndex,
+        other_connections: typing.SupportsInt | typing.SupportsIndex,
+        affinities: typing.SupportsInt | typing.SupportsIndex,
+        shards: typing.SupportsInt | typing.SupportsIndex,
+        secret: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None: ...
+    def adopt(self, tables: Tables, policy: PolicyTables) -> None:
+        """
+        Take a newer state of the same viewer.
+        """
+    def backend(self, id: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (cluster id, address, port, protocol, state, weight), or None.
+        """
+    def connections(self) -> tuple[int, int, int]:
+        """
+        (tcp, other, evicted).
+        """
+    def counters(self) -> list[tuple[str, str, int, int, int]]:
+        """
+        (namespace, name, cluster id or 0, packets, connections) each.
+        """
+    def frontend(self, number: typing.SupportsInt | typing.SupportsIndex) -> typing.Any:
+        """
+        (namespace, name, type, internal, address, port, protocol, port name), or None.
+        """
+    def process(
+        self,
+        source: numpy.ndarray,
+        destination: numpy.ndarray,
+        source_port: numpy.typing.NDArray[numpy.uint16],
+        destination_port: numpy.typing.NDArray[numpy.uint16],
+        protocol: numpy.typing.NDArray[numpy.uint8],
+        tcp_flags: numpy.typing.NDArray[numpy.uint8],
+        time: numpy.typing.NDArray[numpy.uint64],
+    ) -> tuple[numpy.ndarray, ...]:
+        """
+        The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
         """
 
 def maglev_fill(
@@ -631,7 +706,8 @@ def maglev_text(
 
 def process_chain(
     paths: collections.abc.Sequence[tuple[typing.SupportsInt | typing.SupportsIndex, Datapath]],
-    prefixes: collections.abc.Sequence[
+    book: AddressBook,
+    clusters: collections.abc.Sequence[
         tuple[str, typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
     ],
     source: numpy.ndarray,

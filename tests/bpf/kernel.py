@@ -24,6 +24,7 @@ MAP_ARRAY, MAP_PERCPU_ARRAY = 2, 6
 SCHED_CLS = 3
 PSEUDO_MAP_FD = 1
 LOG_SIZE = 1 << 22
+CONTEXT, MARK = 192, 8  # bytes of struct __sk_buff, and where its mark stands
 WHOLE_SUM = 1 << 2  # BPF_F_TEST_SKB_CHECKSUM_COMPLETE
 REFUSALS = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 
@@ -142,6 +143,7 @@ class Outcome:
 
     code: int
     frame: bytes
+    mark: int = 0
 
 
 @define
@@ -200,17 +202,18 @@ class Program:
         (EBADMSG) says that the program left that sum wrong.
         """
         given, taken = _buffer(frame), _buffer(bytes(len(frame) + 256))
+        context = _buffer(bytes(CONTEXT))
         # 0 are: the code, to be filled in; repetitions and their time; sizes and places of the context.
         attributes = bytearray(
             struct.pack(
                 "<IIIIQQIIIIQQII",
                 *(self.fd, 0, len(frame), len(taken), _pointer(given), _pointer(taken)),
-                *(0, 0, 0, 0, 0, 0, flags, 0),
+                *(0, 0, 0, CONTEXT, 0, _pointer(context), flags, 0),
             )
         )
         _bpf(PROG_TEST_RUN, attributes)
         _, code, _, size = struct.unpack_from("<IIII", attributes)
-        return Outcome(code, taken.raw[:size])
+        return Outcome(code, taken.raw[:size], struct.unpack_from("<I", context.raw, MARK)[0])
 
 
 RETURN_ZERO = struct.pack("<BBhi", 0xB7, 0, 0, 0) + struct.pack("<BBhi", 0x95, 0, 0, 0)

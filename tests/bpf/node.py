@@ -14,7 +14,7 @@ from bpf.elf import ObjectFile
 from bpf.kernel import MAP_ARRAY, MAP_PERCPU_ARRAY, Loaded, Outcome
 from bpf.packets import TCP, Packet
 
-ABI = 1
+ABI = 2
 PASS, DROP = 0, 2
 EXTERNAL, INTERNAL = 0, 1
 AFFINITY, TWO_SCOPES, WIDE = 1, 2, 4
@@ -22,10 +22,14 @@ ACTIVE, TERMINATING = 0, 1
 OUT, IN, SERVICE = 0, 1, 2
 INVALID, UNKNOWN_PROTOCOL, CHECKSUM, FRAGMENT, NO_BACKEND = 134, 137, 154, 157, 158
 PAGE = 4096
+POLICY, POLICY_DENY, AUTH_REQUIRED = 133, 181, 189
+LEVEL = 0xFFFFFF00
+ALLOWED, DENIED, REDIRECTED = LEVEL | 1, LEVEL | 255, LEVEL | 153
 CLUSTER = 1
+IDENTITY_BITS = 16
 
 # What the tests need; the file's own sizes are a node's.
-ENTRIES = {"ranks": 64, "ids": 64}
+ENTRIES = {"ranks": 64, "ids": 64, "policies": 8192}
 FEW = 1024
 
 
@@ -64,7 +68,7 @@ class Node:
 
     def configure(self, *, abi: int = ABI, seed4: int = 0x46D21AA1, seed6: int = 0x79F1A5C3) -> None:
         self.loaded.maps["config"].put(
-            struct.pack("<I", 0), struct.pack("<IIIHH", abi, seed4, seed6, CLUSTER, 0)
+            struct.pack("<I", 0), struct.pack("<IIIHBB", abi, seed4, seed6, CLUSTER, IDENTITY_BITS, 0)
         )
 
     def clear(self) -> None:
@@ -177,6 +181,42 @@ class Node:
         else:
             key = struct.pack("<I", wanted.prefixlen) + start
             self.loaded.maps[f"prefixes{wanted.version}"].put(key, value)
+
+    def put_endpoint(self, identity: int, number: int, lengths: tuple[int, int], enforced: int) -> None:
+        """
+        Whom policies are about; lengths are bits of the prefix lengths in use, at egress and at ingress.
+        """
+        port_bits = [max(0, each.bit_length() - 1 - 8) for each in lengths]
+        value = struct.pack("<IIIBBBB", number, *lengths, *port_bits, enforced, 0)
+        self.loaded.maps["endpoints"].put(struct.pack("<I", identity), value)
+
+    def put_policy(
+        self,
+        endpoint: int,
+        direction: int,
+        identity: int,
+        *,
+        protocol: int = 0,
+        port: int = 0,
+        length: int = 0,
+        precedence: int = ALLOWED,
+        proxy_port: int = 0,
+        authentication: int = 0,
+        explicit: bool = False,
+    ) -> None:
+        """
+        An entry of an endpoint.
+        """
+        key = struct.pack("<II", endpoint, identity) + network_order(port)
+        key += struct.pack("<BBBBH", direction, protocol, length, 0, 0)
+        value = struct.pack("<IHBBI", precedence, proxy_port, authentication, explicit, 0)
+        self.loaded.maps["policies"].put(key, value)
+
+    def forget_policies(self) -> None:
+        for name in ("endpoints", "policies"):
+            table = self.loaded.maps[name]
+            for key in list(table.keys()):
+                table.remove(key)
 
     def from_pod(self, frame: bytes) -> Outcome:
         return self.loaded.programs["from_pod"].run(frame)

@@ -14,16 +14,25 @@ from hypothesis import strategies as st
 from bpf import packets as frames
 from bpf.node import ACTIVE, AFFINITY, DROP, EXTERNAL, INTERNAL, PASS, TERMINATING, TWO_SCOPES, Node
 from doubles import datapath as double
-from doubles.datapath import Packet, Walk
+from doubles.datapath import DENY, Packet, Walk
 from doubles.datapath_mesh import view_of
 from doubles.effort import examples
-from doubles.packet_histories import Kitchen, Recipe, Rounds, first_mesh, rounds, take
-from doubles.two_clusters import EAST, IDS
+from doubles.packet_histories import PODS, Kitchen, Recipe, Rounds, first_mesh, rounds, take
+from doubles.two_clusters import EAST, IDS, pod
+from fleetmesh._core import PolicyTables
 
 pytestmark = pytest.mark.kernel
 
 SCTP, ICMP = 2, 3  # of recipes
-REPLY = 2
+REPLY, REDIRECT = 2, 3
+WORLD = 9
+TO_PROXY = 0x0200  # Cilium's mark
+OUTSIDE = ("203.0.113.9", "2001:db8:1::9")
+ADDRESSES = [*OUTSIDE, *(pod(name, number, v6=v6) for name in IDS for number in PODS for v6 in (False, True))]
+
+
+def network_order(port: int) -> int:
+    return int.from_bytes(port.to_bytes(2, "big"), "little")
 
 
 class Agent:
@@ -34,13 +43,36 @@ class Agent:
         self._backends: dict[double.Place, int] = {}
         self._frontends: dict[double.FrontendKey, int] = {}
 
-    def write(self, view: double.View) -> None:
+    def write(self, view: double.View, policy: PolicyTables) -> None:
+        self._write_services(view)
+        self._node.forget_policies()
+        endpoints, entries = policy.entries()
+        for identity, number, *lengths, enforced in endpoints:
+            self._node.put_endpoint(identity, number, (lengths[0], lengths[1]), enforced)
+        for endpoint, direction, identity, protocol, port, length, precedence, proxy, *auth, _ in entries:
+            self._node.put_policy(
+                endpoint,
+                direction,
+                identity,
+                protocol=protocol,
+                port=port,
+                length=length,
+                precedence=precedence,
+                proxy_port=proxy,
+                authentication=auth[0],
+                explicit=bool(auth[1]),
+            )
+        for address in ADDRESSES:
+            identity, cluster = policy.find(address) or (0, 0)
+            self._node.locate(address, cluster=cluster, identity=identity)
+
+    def _write_services(self, view: double.View) -> None:
         node = self._node
         node.forget_services()
         seed = b64decode(view.maglev_seed)
         node.configure(seed4=int.from_bytes(seed[4:8], "big"), seed6=int.from_bytes(seed[8:12], "big"))
         for network, cluster in view.ranges:
-            node.locate(str(network), cluster=IDS[cluster])
+            node.locate(str(network), cluster=IDS[cluster], identity=WORLD)
         for place in {each.place for frontend in view.frontends.values() for each in frontend.backends}:
             best = view.backend(place)
             assert best is not None
@@ -82,6 +114,7 @@ class Both:
         walk = double.begin(packet)
         goes_on = self._slow.leave(walk)
         outcome = self._node.from_pod(framed(packet))
+        marks = [outcome.mark]
         assert outcome.code == (PASS if goes_on else DROP), (packet, walk)
         if not goes_on:
             return walk
@@ -91,8 +124,12 @@ class Both:
         if not tracked or state == REPLY or self._slow.is_here(walk.destination):
             self._slow.arrive(walk)
             arrived = self._node.to_pod(outcome.frame)
-            assert (arrived.code, arrived.frame) == (PASS, framed(walk)), (packet, walk)
+            assert arrived.code == (DROP if walk.verdict == DENY else PASS), (packet, walk)
+            assert walk.verdict == DENY or arrived.frame == framed(walk), (packet, walk)
+            marks = [each.mark for each in (outcome, arrived)]
             walk.state = state if tracked else walk.state
+        wanted = TO_PROXY | network_order(walk.proxy_port) << 16 if walk.verdict == REDIRECT else 0
+        assert walk.verdict == DENY or next(filter(None, marks), 0) == wanted, (packet, walk)
         return walk
 
 
@@ -118,6 +155,7 @@ def test_the_kernel_s_programs_decide_as_the_double(node: Node, taken: Rounds, v
         for change in steps:
             take(mesh, change, kitchen.newest)
         slow.view = view_of(mesh, EAST)
-        agent.write(slow.view)
+        with mesh.judged() as deciding:
+            agent.write(slow.view, deciding.tables(EAST))
         for _ in kitchen.serve([for_the_kernel(each) for each in recipes], both.process):
             pass

@@ -81,6 +81,8 @@ def test_every_map_is_used_and_has_the_sizes_of_the_abi(file: ObjectFile) -> Non
         "affinities6": (20, 16),
         "addresses4": (4, 8),
         "addresses6": (16, 8),
+        "endpoints": (4, 16),
+        "policies": (16, 12),
         "prefixes4": (8, 8),
         "prefixes6": (20, 8),
     }

@@ -8,7 +8,7 @@ ct_create4 of bpf/lib/conntrack.h. Backends and frontends are told by what they 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
@@ -29,7 +29,7 @@ CLOSE_LIFETIME = 10 * SECOND
 
 ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-ALLOW, DENY = 1, 2
+UNKNOWN, ALLOW, DENY, REDIRECT = 0, 1, 2, 3
 UNKNOWN_PROTOCOL, NO_BACKEND = 137, 158
 NEW, ESTABLISHED, REPLY = 0, 1, 2
 STATES = ("active", "terminating", "terminating-not-serving", "quarantined", "maintenance")
@@ -70,13 +70,46 @@ class Frontend:
 
 
 @attrs.frozen
+class Side:
+    """
+    What policy says of a connection.
+
+    Attributes:
+        reason: Why it is denied; else 0.
+        proxy_port: Of whoever takes it over; else 0.
+    """
+
+    verdict: int
+    reason: int = 0
+    proxy_port: int = 0
+
+
+def nobody(_address: Address) -> int:
+    return 0
+
+
+def not_judged(_direction: str, _own: Address, _other: Address, _protocol: int, _port: int) -> Side | None:
+    return None
+
+
+@attrs.frozen
 class View:
-    """What one viewer decides with; `ranges` say where the clusters are that it hears."""
+    """
+    What one viewer decides with.
+
+    Attributes:
+        ranges: Where the clusters are that it hears.
+        identity: Of whoever has an address.
+        judge: What the viewer's policies say of `egress` or `ingress` of one of its own addresses, another
+            end, protocol and port of the destination; `None` where they are not about it.
+    """
 
     cluster: str
     frontends: Mapping[FrontendKey, Frontend]
     ranges: Sequence[tuple[IPv4Network | IPv6Network, str]]
     maglev_seed: str
+    identity: Callable[[Address], int] = nobody
+    judge: Callable[[str, Address, Address, int, int], Side | None] = not_judged
 
     def cluster_of(self, address: Address) -> str | None:
         inside = [(net.prefixlen, name) for net, name in self.ranges if address in net]
@@ -129,9 +162,14 @@ class Walk:
     service: FrontendKey | None = None
     asked: FrontendKey | None = None  # the service that the packet was for
     opened: bool = False
+    egress: int = UNKNOWN
+    ingress: int = UNKNOWN
+    source_identity: int = 0
+    destination_identity: int = 0
+    proxy_port: int = 0
 
     def drop(self, reason: int) -> bool:
-        self.verdict, self.reason = DENY, reason
+        self.verdict, self.reason, self.proxy_port = DENY, reason, 0
         return False
 
 
@@ -171,15 +209,25 @@ class Datapath:
 
     def leave(self, walk: Walk) -> bool:
         """What the source's node does with it. Whether it goes on."""
-        goes_on = known_protocol(walk) and self._balance(walk)
+        goes_on = known_protocol(walk)
+        if goes_on:
+            walk.source_identity = self.view.identity(walk.source)
+            goes_on = self._balance(walk)
         self._count(walk)
-        if goes_on and self.is_tracked(walk):
-            self._track_out(walk)
-        return goes_on
+        if not goes_on:
+            return False
+        opens = self.is_tracked(walk) and self._track_out(walk)
+        walk.destination_identity = self.view.identity(walk.destination)
+        if not self._passes(walk, "egress"):
+            return False
+        if opens:
+            self._create(walk, "out", Entry(service=walk.service))
+        return True
 
     def arrive(self, walk: Walk) -> None:
         """What the destination's node does with it."""
         walk.state = NEW
+        walk.source_identity = self.view.identity(walk.source)
         known = self._find(walk, "out", backwards=True)
         if known is not None and self._take(known, walk, "in"):
             walk.state = REPLY
@@ -192,8 +240,27 @@ class Datapath:
         known = self._find(walk, "in")
         if known is not None and self._take(known, walk, "in"):
             walk.state = ESTABLISHED
-        else:
+        if self._passes(walk, "ingress") and walk.state == NEW:
             self._create(walk, "in", Entry())
+
+    # Policy
+
+    def _passes(self, walk: Walk, direction: str) -> bool:
+        """One side's verdict; answers pass by their connection, and whoever talks to itself."""
+        ends = (walk.source, walk.destination)
+        own, other = ends if direction == "egress" else reversed(ends)
+        if walk.state == REPLY or own == other or not self.is_here(own):
+            return True
+        side = self.view.judge(direction, own, other, walk.protocol, walk.destination_port)
+        if side is None:
+            return True
+        setattr(walk, direction, side.verdict)
+        if side.verdict == DENY:
+            return walk.drop(side.reason)
+        if side.verdict == REDIRECT:
+            walk.verdict = REDIRECT
+            walk.proxy_port = walk.proxy_port or side.proxy_port
+        return True
 
     # Services
 
@@ -286,17 +353,17 @@ class Datapath:
 
     # Connections
 
-    def _track_out(self, walk: Walk) -> None:
+    def _track_out(self, walk: Walk) -> bool:
+        """Whether the connection is still to be noted."""
         known = self._find(walk, "in", backwards=True)
         if known is not None and self._take(known, walk, "out"):
             walk.state = REPLY
-            return
+            return False
         known = self._find(walk, "out")
         if known is not None and self._take(known, walk, "out"):
             walk.state = ESTABLISHED
-            if known.value.service == walk.service:
-                return
-        self._create(walk, "out", Entry(service=walk.service))
+            return known.value.service != walk.service
+        return True
 
     def is_here(self, address: Address) -> bool:
         return self.view.cluster_of(address) == self.view.cluster
@@ -396,6 +463,8 @@ def through_both_ends(
     receiver = paths.get(whole.cluster_of(walk.destination) or "")
     if receiver is not None and walk.verdict != DENY:
         state = walk.state
+        if sender is None:
+            walk.destination_identity = receiver.view.identity(walk.destination)
         receiver.arrive(walk)
         if sender is not None:
             walk.state = state

@@ -18,6 +18,7 @@ import fleetmesh as fm
 from doubles import datapath as double
 from doubles import maglev
 from doubles.datapath import Backend, Frontend, FrontendKey, Packet, Place, View, Walk
+from doubles.datapath_policy import Judging, everywhere_known
 from doubles.packet_hash import Address
 from fleetmesh.services.global_service import Frontend as Seen
 
@@ -50,7 +51,8 @@ def view_of(mesh: fm.Mesh, cluster: str) -> View:
     numbers = {name: number for number, name in view.names.items()}
     heard = {numbers[cluster], *view.snapshot.hears(numbers[cluster])}
     ranges = [each for each in everywhere(mesh) if numbers[each[1]] in heard]
-    return View(cluster, frontends, ranges, settings.maglev_hash_seed)
+    judging = Judging(mesh, cluster)
+    return View(cluster, frontends, ranges, settings.maglev_hash_seed, judging.identity, judging.judge)
 
 
 def everywhere(mesh: fm.Mesh) -> list[tuple[IPv4Network | IPv6Network, str]]:
@@ -120,11 +122,11 @@ class Decided:
 
 
 def expected(walk: Walk) -> Decided:
-    """What the double found; identities, policy and proxies are nobody's yet."""
+    """What the double found."""
     return Decided(
         walk.verdict,
-        0,
-        0,
+        walk.egress,
+        walk.ingress,
         walk.reason,
         walk.state,
         walk.source,
@@ -133,10 +135,20 @@ def expected(walk: Walk) -> Decided:
         walk.destination_port,
         walk.backend,
         walk.asked or walk.service,
-        0,
-        0,
-        0,
+        walk.source_identity,
+        walk.destination_identity,
+        walk.proxy_port,
     )
+
+
+_TRANSLATED = {
+    "source",
+    "destination",
+    "backend",
+    "service",
+    "source_identity",
+    "destination_identity",
+}
 
 
 class Meanings:
@@ -171,10 +183,12 @@ class Meanings:
         row: dict[str, Any] = {
             field.name: int(getattr(decisions, field.name)[at])
             for field in attrs.fields(Decided)
-            if field.name not in {"source", "destination", "backend", "service"}
+            if field.name not in _TRANSLATED
         }
         return Decided(
             **row,
+            source_identity=everywhere_known(int(decisions.source_identity[at])),
+            destination_identity=everywhere_known(int(decisions.destination_identity[at])),
             source=_address(decisions.source[at]),
             destination=_address(decisions.destination[at]),
             backend=self.backends.get(int(decisions.backend[at])),

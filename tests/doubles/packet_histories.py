@@ -16,7 +16,21 @@ import fleetmesh as fm
 from doubles.datapath import ACK, FIN, RST, SECOND, SYN, Packet, Place, Walk
 from doubles.datapath_mesh import PROTOCOLS
 from doubles.packet_hash import Address
-from doubles.two_clusters import EAST, IDS, NUMBERS, PORTS, WEST, new_mesh, pod, service, slices, vip
+from doubles.two_clusters import (
+    EAST,
+    IDS,
+    NUMBERS,
+    PORTS,
+    SPACE,
+    WEST,
+    manifest,
+    new_mesh,
+    pod,
+    pod_manifest,
+    service,
+    slices,
+    vip,
+)
 
 Decide = Callable[[Packet], Walk]
 
@@ -24,6 +38,7 @@ FLAGS = (SYN, SYN, SYN, ACK, ACK, ACK, ACK, SYN | ACK, FIN | ACK, RST, SYN | FIN
 # Times come to lie right on the end of every time-out, and on either side of it.
 STEPS = (0,) * 30 + (1, SECOND, 5 * SECOND - 1, 5 * SECOND, 10 * SECOND - 1, 10 * SECOND, 50 * SECOND)
 LEAPS = (60 * SECOND - 1, 60 * SECOND, 21600 * SECOND - 1, 21600 * SECOND)
+PODS = (1, 2, 3, 9)
 CLIENT_PORTS = (1000, 1000, 1001, 8080)
 AFFINITY = 5
 ICMP = {False: 1, True: 58}
@@ -48,6 +63,36 @@ CHANGES = {
     "service": 1,  # it is back, without affinity
     "affinity": 1,
     "fail": 1,  # the other cluster, or it is back
+    "policy": 6,  # comes, or goes if it is there
+    "relabel": 2,  # a pod has other labels
+    "name": 1,  # resolves to the address from outside, or not any more
+}
+TCP_8080 = {"ports": [{"port": "8080", "protocol": "TCP"}]}
+ANYWHERE = {"matchExpressions": [{"key": "io.cilium.k8s.policy.cluster", "operator": "Exists"}]}
+POLICIES: dict[str, dict[str, object]] = {
+    "from-clients": {"ingress": [{"fromEndpoints": [{"matchLabels": {"app": "p9"}}]}]},
+    "from-everywhere": {"ingress": [{"fromEndpoints": [ANYWHERE], "toPorts": [TCP_8080]}]},
+    "from-outside": {
+        "ingress": [{"fromCIDR": ["203.0.113.0/24", "2001:db8:1::/48"]}, {"fromEntities": ["remote-node"]}]
+    },
+    "range": {"ingress": [{"toPorts": [{"ports": [{"port": "5000", "endPort": 9000, "protocol": "ANY"}]}]}]},
+    "http": {
+        "ingress": [{"toPorts": [TCP_8080 | {"rules": {"http": [{"path": "/"}]}}]}],
+        "egress": [{"toEndpoints": [ANYWHERE], "toPorts": [TCP_8080 | {"rules": {"http": [{}]}}]}],
+    },
+    "refused": {
+        "enableDefaultDeny": {"ingress": False, "egress": False},
+        "ingressDeny": [{"fromEndpoints": [ANYWHERE], "toPorts": [{"ports": [{"port": "5353"}]}]}],
+        "egressDeny": [{"toCIDR": ["203.0.113.9/32"]}],
+    },
+    "names": {
+        "egress": [
+            {"toFQDNs": [{"matchName": "out.example"}]},
+            {"toPorts": [{"ports": [{"port": "http"}]}]},
+            {"toPorts": [{"ports": [{"port": "5353", "protocol": "UDP"}], "rules": {"dns": [{}]}}]},
+        ]
+    },
+    "ping": {"ingress": [{"icmps": [{"fields": [{"type": 8}]}]}], "egress": [{"toEntities": ["cluster"]}]},
 }
 
 
@@ -81,6 +126,8 @@ class Change:
     cluster: str
     name: str
     states: tuple[str, str, str]
+    policy: str
+    pod: int
 
 
 recipes = st.builds(
@@ -100,6 +147,8 @@ changes = st.builds(
     cluster=st.sampled_from([EAST, WEST]),
     name=st.sampled_from(sorted(NUMBERS)),
     states=st.tuples(*[st.sampled_from(["ready", "terminating", "ready", "gone"])] * 3),
+    policy=st.sampled_from(sorted(POLICIES)),
+    pod=st.sampled_from(PODS),
 )
 rounds = st.lists(
     st.tuples(st.lists(changes, max_size=2), st.lists(recipes, min_size=4, max_size=14)),
@@ -118,7 +167,16 @@ def first_mesh() -> fm.Mesh:
                 [service(cluster, name, affinity=AFFINITY if name == "sticky" else 0)]
             )
             mesh.members[cluster].apply(slices(cluster, name, {1: "ready"}))
+        for number in PODS:
+            mesh.members[cluster].apply(pod_manifest(cluster, number, app=f"p{number}"))
     return mesh
+
+
+def policy_of(change: Change) -> str:
+    """About one pod, or about all."""
+    labels = {"app": f"p{change.pod}"} if change.states[0] == "ready" else {}
+    spec = {"endpointSelector": {"matchLabels": labels}} | POLICIES[change.policy]
+    return manifest("CiliumNetworkPolicy", change.policy, spec=spec)
 
 
 def take(mesh: fm.Mesh, change: Change, newest: Place | None) -> None:
@@ -137,6 +195,18 @@ def take(mesh: fm.Mesh, change: Change, newest: Place | None) -> None:
     elif change.kind in {"service", "affinity"}:
         affinity = AFFINITY if change.kind == "affinity" else 0
         member.apply([service(change.cluster, change.name, affinity=affinity)])
+    elif change.kind == "policy":
+        key = ("CiliumNetworkPolicy", SPACE, change.policy)
+        there = key in member.resources
+        (member.delete if there else member.apply)(fm.load_manifests(policy_of(change)))
+    elif change.kind == "relabel":
+        app = f"p{PODS[len(change.name) % len(PODS)]}"
+        member.apply(pod_manifest(change.cluster, change.pod, app=app))
+    elif change.kind == "name":
+        if change.cluster == EAST:
+            mesh.dns["out.example"] = ["203.0.113.9", "2001:db8:1::9"]
+        else:
+            mesh.dns.pop("out.example", None)
     elif change.kind == "fail" and change.cluster == WEST:
         if member.failed:
             member.restore()

@@ -514,7 +514,8 @@ class World:
         if kind == "host":
             return Identity(LabelSet.of([reserved("host" if rest == agent.name else "remote-node")]), "")
         if kind == "entity":
-            return Identity(LabelSet.of([reserved(rest)]), "")
+            more = ["remote-node"] if rest == "kube-apiserver" else []
+            return Identity(LabelSet.of(map(reserved, [rest, *more])), "")
         cluster, labels, named = self.pods[end]
         return Identity(
             labels, "aggregate-cluster" if cluster == agent.name else "aggregate-cluster-mesh", named

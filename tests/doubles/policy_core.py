@@ -11,8 +11,8 @@ import attrs
 from doubles.policy import AUTHENTICATION_NAMES, Agent, Identity, Packet, Side, World
 from fleetmesh import _core
 from fleetmesh.policy.compile import Compiler, Statements
-from fleetmesh.policy.labels import LabelSet, reserved
-from fleetmesh.policy.registry import RESERVED
+from fleetmesh.policy.labels import LabelSet
+from fleetmesh.policy.registry import RESERVED, labels_of_reserved
 
 PARSERS = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns", 254 - 126: "crd"}
 MODES = ("default", "always", "never")
@@ -45,7 +45,7 @@ class CoreAgent:
         )
         self.repository.hear(list(range(1, 256)))
         for name, number in RESERVED.items():
-            self.add(Identity(LabelSet.of([reserved(name)]), ""), number)
+            self.add(Identity(labels_of_reserved(name), ""), number)
         self.repository.set_rules("", *self.compiler.rules(self.agent.rules))
 
     def add(self, identity: Identity, number: int) -> None:

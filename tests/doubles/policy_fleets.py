@@ -7,6 +7,7 @@ A case is one of golden/policy.json's schema, so that whatever reads that reads 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -320,51 +321,58 @@ def cluster_policies(draw: st.DrawFn, name: str) -> dict[str, Any]:
     }
 
 
+def namespace(name: str, own: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": own}}
+
+
+def node(own: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": own}}
+
+
+def pod(
+    cluster: int, place: int, own: dict[str, str], ports: Sequence[tuple[str, str, int]]
+) -> dict[str, Any]:
+    """That of a place in `PODS`, which its addresses hang on."""
+    space, name, _, _ = PODS[place]
+    container = {
+        "name": "c",
+        "image": "i",
+        "ports": [{"name": n, "protocol": p, "containerPort": c} for n, p, c in ports],
+    }
+    number = 10 + place
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": space, "labels": own},
+        "spec": {"serviceAccountName": "default", "containers": [container]},
+        "status": {"podIPs": [{"ip": f"10.{cluster}.0.{number}"}, {"ip": f"fd00:10:{cluster}::{number:x}"}]},
+    }
+
+
+def service(selector: dict[str, str]) -> dict[str, Any]:
+    spec = {"selector": selector, "ports": [{"port": 80}]}
+    metadata = {"name": "api", "namespace": "prod"}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def group(name: str, cidrs: list[str], own: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumCIDRGroup",
+        "metadata": {"name": name, "labels": own},
+        "spec": {"externalCIDRs": cidrs},
+    }
+
+
 def population(cluster: int) -> list[dict[str, Any]]:
     """What every cluster has besides policies."""
-    found: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": own}}
-        for name, own in SPACES.items()
+    return [
+        *(namespace(name, own) for name, own in SPACES.items()),
+        node({"role": "worker"}),
+        *(pod(cluster, place, own, ports) for place, (_, _, own, ports) in enumerate(PODS)),
+        service({"app": "api"}),
+        *(group(name, cidrs, own) for name, (cidrs, own) in GROUPS.items()),
     ]
-    found.append(
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": {"role": "worker"}}}
-    )
-    for number, (space, name, own, ports) in enumerate(PODS, 10):
-        container = {
-            "name": "c",
-            "image": "i",
-            "ports": [{"name": n, "protocol": p, "containerPort": c} for n, p, c in ports],
-        }
-        found.append(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "namespace": space, "labels": own},
-                "spec": {"serviceAccountName": "default", "containers": [container]},
-                "status": {
-                    "podIPs": [{"ip": f"10.{cluster}.0.{number}"}, {"ip": f"fd00:10:{cluster}::{number:x}"}]
-                },
-            }
-        )
-    selector = {"selector": {"app": "api"}, "ports": [{"port": 80}]}
-    found.append(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "api", "namespace": "prod"},
-            "spec": selector,
-        }
-    )
-    for name, (cidrs, own) in GROUPS.items():
-        found.append(
-            {
-                "apiVersion": "cilium.io/v2",
-                "kind": "CiliumCIDRGroup",
-                "metadata": {"name": name, "labels": own},
-                "spec": {"externalCIDRs": cidrs},
-            }
-        )
-    return found
 
 
 configs = _map(

@@ -4,7 +4,9 @@ A mesh of two clusters with a few services, for tests of the data path.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import fleetmesh as fm
 from fleetmesh.resources import Endpoint, EndpointPort, EndpointSlice, Service, ServicePort
@@ -43,6 +45,28 @@ def vip(cluster: str, name: str, *, v6: bool = False, external: bool = False) ->
 def pod(cluster: str, number: int, *, v6: bool = False) -> str:
     """An address in a cluster's pod range."""
     return f"fd00:{IDS[cluster]}::{number:x}" if v6 else f"10.{IDS[cluster]}.0.{number}"
+
+
+def manifest(kind: str, name: str, **rest: Any) -> str:
+    """One object, as text."""
+    version = "cilium.io/v2" if kind == "CiliumNetworkPolicy" else "v1"
+    head = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": SPACE}}
+    head["metadata"] |= rest.pop("metadata", {})
+    return f"---\n{json.dumps(head | rest)}\n"
+
+
+def pod_manifest(cluster: str, number: int, *, app: str) -> str:
+    """A pod with the addresses of `pod`, named by its number."""
+    addresses = [pod(cluster, number, v6=v6) for v6 in (False, True)]
+    return manifest(
+        "Pod",
+        f"p{number}",
+        metadata={"labels": {"app": app}},
+        spec={
+            "containers": [{"name": "c", "image": "i", "ports": [{"name": "http", "containerPort": 8080}]}]
+        },
+        status={"podIP": addresses[0], "podIPs": [{"ip": each} for each in addresses]},
+    )
 
 
 def service(cluster: str, name: str, *, affinity: int = 0) -> Service:

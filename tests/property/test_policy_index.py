@@ -36,6 +36,7 @@ def rules(draw: st.DrawFn) -> tuple[Any, ...]:
     tier = draw(st.integers(0, 2))
     verdict = draw(st.integers(0, 2 if tier == 0 else 1))
     ports = draw(st.lists(st.lists(RANGES, min_size=1, max_size=2), max_size=2))
+    parsers = [draw(st.sampled_from([0, 0, 1])) if verdict == 0 else 0 for _ in ports]
     return (
         draw(st.integers(0, 1)),
         verdict,
@@ -46,7 +47,7 @@ def rules(draw: st.DrawFn) -> tuple[Any, ...]:
         draw(st.booleans()),
         draw(st.integers(0, 9)) == 0,
         draw(st.lists(st.integers(0, SELECTOR_COUNT - 1), max_size=2)),
-        [(each, draw(st.sampled_from([0, 0, 1])) if verdict == 0 else 0, 0, 0, False) for each in ports],
+        [(each, parser, 0, 0, False, 10000 * parser) for each, parser in zip(ports, parsers, strict=True)],
         draw(st.sampled_from([0, 0, 0, 1, 2])) if verdict == 0 else 0,
     )
 

@@ -85,6 +85,15 @@ def test_each_end_judges_by_its_own_cluster(mesh: fm.Mesh) -> None:
     )
 
 
+@pytest.mark.parametrize("entity", ["remote-node", "kube-apiserver"])
+def test_what_has_the_api_server_is_a_node_too(mesh: fm.Mesh, entity: str) -> None:
+    apply(mesh.members[EAST], policy(ingress=[{"fromEntities": [entity]}]))
+
+    assert mesh.decide("entity:kube-apiserver", "east/shop/db", port=80).verdict == "allow"
+    other = mesh.decide("entity:remote-node", "east/shop/db", port=80).verdict
+    assert other == ("allow" if entity == "remote-node" else "deny")
+
+
 def test_an_answer_names_the_rules_behind_it(mesh: fm.Mesh) -> None:
     rules = [{"fromEndpoints": [{}]}, {"fromEndpoints": [{"matchLabels": {"app": "web"}}]}]
     apply(

@@ -65,14 +65,14 @@ def test_an_endpoint_of_which_a_changed_policy_says_nothing_keeps_its_rule_sets(
     ask(mesh, "db"), ask(mesh, "cache")
     judge = deciding(mesh).judge("east")
     subjects = {app: deciding(mesh)._known_pod(f"east/shop/{app}").identity for app in ("db", "cache")}
-    before = {app: judge._policy(each, on_host=False) for app, each in subjects.items()}
+    before = {app: judge.policy(each, on_host=False) for app, each in subjects.items()}
 
     denied = cilium_policy("c", "cache", "ingress", WEBS, deny=True)
     mesh.members["east"].apply(text_of(denied))
 
     assert ask(mesh, "cache") == "deny"
     assert deciding(mesh).judge("east") is judge
-    after = {app: judge._policy(each, on_host=False) for app, each in subjects.items()}
+    after = {app: judge.policy(each, on_host=False) for app, each in subjects.items()}
     assert after["db"].shares(before["db"])
     assert not after["cache"].shares(before["cache"])
 
@@ -120,6 +120,41 @@ def test_a_fork_reads_nothing_again_and_meets_whom_it_is_asked_about(mesh: fm.Me
     assert ask(fork, "db") == ask(mesh, "db")
     assert read == []
     assert deciding(fork)._met == {"east", "west"}
+
+
+def test_the_tables_of_a_data_path_change_with_rules_that_are_about_services(mesh: fm.Mesh) -> None:
+    west = mesh.members["west"]
+    west.apply(text_of(cilium_policy("s", "web", "egress", TO_CACHE, deny=False)))
+    before = deciding(mesh).tables("west")
+    mesh.members["east"].apply(text_of(service("cache")) + text_of(endpoints("192.0.2.1")))
+    assert deciding(mesh).tables("west") is before
+    west.apply(text_of(service("cache")) + text_of(endpoints("192.0.2.1")))
+    after = deciding(mesh).tables("west")
+    assert before.find("192.0.2.1") != after.find("192.0.2.1")
+    assert before.entries() != after.entries()
+
+
+def test_the_tables_of_a_data_path_know_members_that_no_question_was_about(mesh: fm.Mesh) -> None:
+    ask(mesh, "db")
+    mesh.members["north"].apply(text_of(pod("west", "db", 1)) + text_of(node("west", 1, "a")))
+    mesh.members["west"].delete(text_of(pod("west", "db", 0)))
+    for address in ("10.2.0.11", "172.16.2.1"):
+        found = deciding(mesh).tables("east").find(address)
+        assert found is not None
+        assert found[1] == 3
+
+
+def test_of_pods_of_one_address_the_first_is_the_same_whoever_was_met_first(mesh: fm.Mesh) -> None:
+    shared = pod("east", "web", 1)
+    for name in ("east", "west"):
+        mesh.members[name].apply(text_of(shared))
+    first = mesh.fork()
+    assert first.decide("west/shop/web", "west/shop/db", port=80).verdict == "allow"
+    address = shared["status"]["podIP"]
+    for asked in (first, mesh):
+        found = asked.decide(f"ip:{address}", "east/shop/db", port=80).source
+        assert found.identity >> 16 == 1
+        assert deciding(asked).tables("east").find(address) == (found.identity, 1)
 
 
 def test_a_member_that_comes_back_under_another_id_is_told_by_that(mesh: fm.Mesh) -> None:

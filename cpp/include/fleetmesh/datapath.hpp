@@ -9,6 +9,7 @@
 
 #include "fleetmesh/facts.hpp"
 #include "fleetmesh/packets.hpp"
+#include "fleetmesh/policy_tables.hpp"
 #include "fleetmesh/ranges.hpp"
 #include "fleetmesh/tables.hpp"
 
@@ -54,16 +55,15 @@ struct DatapathConnections {
 // Connections and affinities are those of Cilium (bpf/lib/conntrack.h, bpf/lib/lb.h): see decision.h.
 class Datapath {
  public:
-  Datapath(std::shared_ptr<const Tables> tables, const DatapathOptions& options);
+  Datapath(std::shared_ptr<const Tables> tables, std::shared_ptr<const policy::PolicyTables> policy,
+           const DatapathOptions& options);
   ~Datapath();
   Datapath(const Datapath&) = delete;
   Datapath& operator=(const Datapath&) = delete;
 
   // Takes a newer state of the same viewer; costs what changed.
-  void adopt(std::shared_ptr<const Tables> tables);
+  void adopt(std::shared_ptr<const Tables> tables, std::shared_ptr<const policy::PolicyTables> policy);
   const Tables& tables() const;
-  // Where clusters are, as far as this one hears them.
-  void locate(std::span<const Prefix> prefixes);
 
   // Throws std::invalid_argument, and has done nothing then, if time runs backwards.
   void process(const PacketColumns<std::uint32_t>& packets, const DecisionColumns<std::uint32_t>& decisions);
@@ -86,8 +86,8 @@ class Datapath {
 // destination's.
 class DatapathChain {
  public:
-  // By cluster id; null where there is none. `everywhere` is where all clusters are.
-  DatapathChain(std::vector<Datapath*> paths, std::span<const Prefix> everywhere);
+  // By cluster id; null where there is none. The book has who is at an address, `clusters` where others are.
+  DatapathChain(std::vector<Datapath*> paths, policy::AddressBook book, std::span<const Prefix> clusters);
 
   void process(const PacketColumns<std::uint32_t>& packets, const DecisionColumns<std::uint32_t>& decisions);
   void process(const PacketColumns<std::uint8_t>& packets, const DecisionColumns<std::uint8_t>& decisions);
@@ -97,7 +97,8 @@ class DatapathChain {
   void run(const PacketColumns<Column>& packets, const DecisionColumns<Column>& decisions);
 
   std::vector<Datapath*> paths_;
-  Ranges everywhere_;
+  policy::AddressBook book_;
+  Ranges clusters_;
 };
 
 }  // namespace fleetmesh

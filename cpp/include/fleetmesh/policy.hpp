@@ -15,16 +15,17 @@
 #include <utility>
 #include <vector>
 
+#include "datapath/aggregate.h"
 #include "fleetmesh/identities.hpp"
 
 namespace fleetmesh::policy {
 
-// What stands for all identities of a kind that have no entry of their own (aggregate.go).
-inline constexpr IdentityNumber kAny = 0;
-inline constexpr IdentityNumber kAggregateCluster = 11;
-inline constexpr IdentityNumber kAggregateClusterMesh = 12;
-inline constexpr IdentityNumber kAggregateWorld = 13;
-inline constexpr IdentityNumber kAggregateRemoteNode = 14;
+inline constexpr IdentityNumber kAny = FM_AGGREGATE_ANY;
+inline constexpr IdentityNumber kAggregateCluster = FM_AGGREGATE_CLUSTER;
+inline constexpr IdentityNumber kAggregateClusterMesh = FM_AGGREGATE_CLUSTER_MESH;
+inline constexpr IdentityNumber kAggregateWorld = FM_AGGREGATE_WORLD;
+inline constexpr IdentityNumber kAggregateRemoteNode = FM_AGGREGATE_REMOTE_NODE;
+// What stands for all identities of a kind that have no entry of their own.
 inline constexpr IdentityNumber kAggregates[] = {kAny, kAggregateCluster, kAggregateClusterMesh,
                                                  kAggregateWorld, kAggregateRemoteNode};
 
@@ -45,6 +46,7 @@ struct PortRule {
   Name listener = 0;                   // of a crd parser
   std::uint8_t listener_priority = 0;  // 0: that of the parser
   bool asks_names = false;             // of the server, while TLS goes on to it
+  std::uint16_t proxy_port = 0;        // where the parser's proxy listens
 };
 
 struct Rule {
@@ -94,8 +96,9 @@ struct Options {
   std::uint8_t default_tier = 3;  // of what is decided at the end; before it comes the baseline
 };
 
-// Of whom an entry of its own would be asked next (aggregateFor).
-IdentityNumber aggregate_of(IdentityNumber identity, const Options& options);
+inline IdentityNumber aggregate_of(IdentityNumber identity, const Options& options) {
+  return fm_aggregate_of(identity, options.cluster, options.cluster_shift);
+}
 
 struct Key {
   IdentityNumber identity = 0;
@@ -107,15 +110,16 @@ struct Key {
 };
 
 struct Entry {
-  std::uint32_t precedence =
-      0;  // the higher one decides; its last byte: 255 deny, 2 to 254 redirect, 1 allow
-  std::uint8_t authentication = 0;  // as of a rule
+  // The higher one decides; its last byte is a fm_policy_rank.
+  std::uint32_t precedence = 0;
+  std::uint8_t authentication = 0;  // Cilium's type
   bool explicit_authentication = false;
-  std::uint32_t rule = 0;  // the number of the first of those behind it; kByDefault: none of them
+  std::uint16_t proxy_port = 0;  // of a redirect
+  std::uint32_t rule = 0;        // the number of the first of those behind it; kByDefault: none of them
 
-  bool denies() const { return (precedence & 255U) == 255; }
-  bool redirects() const { return !denies() && (precedence & 255U) > 1; }
-  std::uint32_t allow_precedence() const { return (precedence & ~255U) | 1U; }
+  bool denies() const { return FM_POLICY_RANK(precedence) == FM_POLICY_RANK_DENY; }
+  bool redirects() const { return !denies() && FM_POLICY_RANK(precedence) > FM_POLICY_RANK_ALLOW; }
+  std::uint32_t level() const { return FM_POLICY_LEVEL(precedence); }
   friend bool operator==(const Entry&, const Entry&) = default;
 };
 inline constexpr std::uint32_t kByDefault = std::numeric_limits<std::uint32_t>::max();
@@ -133,12 +137,17 @@ struct Answer {
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
+class Verdicts;
+
 // What one endpoint is judged by. It follows the identities that come and go, and is of one thread, with its
 // repository.
 class EndpointPolicy {
  public:
-  EndpointPolicy(std::shared_ptr<const RuleSet> egress, std::shared_ptr<const RuleSet> ingress)
+  EndpointPolicy(std::shared_ptr<RuleSet> egress, std::shared_ptr<RuleSet> ingress)
       : egress_(std::move(egress)), ingress_(std::move(ingress)) {}
+
+  // As it is now, for any thread; null where nothing is enforced, the same object as long as nothing changes.
+  std::shared_ptr<const Verdicts> verdicts(Direction direction) const;
 
   bool enforced(Direction direction) const;
   // Whether some rule makes it refuse what none allows.
@@ -156,12 +165,12 @@ class EndpointPolicy {
   friend bool operator==(const EndpointPolicy&, const EndpointPolicy&) = default;
 
  private:
-  const std::shared_ptr<const RuleSet>& side(Direction direction) const {
+  const std::shared_ptr<RuleSet>& side(Direction direction) const {
     return direction == Direction::egress ? egress_ : ingress_;
   }
 
-  std::shared_ptr<const RuleSet> egress_;
-  std::shared_ptr<const RuleSet> ingress_;
+  std::shared_ptr<RuleSet> egress_;
+  std::shared_ptr<RuleSet> ingress_;
 };
 
 // The policies of one cluster, over the identities of a mesh.
@@ -193,8 +202,7 @@ class Repository {
  private:
   // A rule that speaks about the subject is told by its number.
   using SetKey = std::tuple<Direction, bool, bool, std::vector<std::uint32_t>, std::vector<std::uint32_t>>;
-  std::shared_ptr<const RuleSet> rule_set(Direction direction, const Identity& subject, bool is_host,
-                                          bool is_init);
+  std::shared_ptr<RuleSet> rule_set(Direction direction, const Identity& subject, bool is_host, bool is_init);
   std::shared_ptr<Identities> identities_;
   Options options_;
   std::vector<bool> heard_;  // by cluster id

@@ -5,7 +5,7 @@ The decision procedure over columns of packets, as one cluster or one of its nod
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -19,9 +19,6 @@ from fleetmesh.services.words import FRONTEND_TYPES, STATES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Prefix = tuple[str, int, int]
-"""An address, the length of the prefix, and the cluster id of whoever has it."""
-
 DEFAULT_TCP_CONNECTIONS = 524_288
 DEFAULT_OTHER_CONNECTIONS = 262_144
 DEFAULT_AFFINITIES = 65_536
@@ -34,8 +31,8 @@ class Ground(Protocol):
     def tables(self) -> _core.Tables: ...
 
     @property
-    def prefixes(self) -> Sequence[Prefix]:
-        """Where the clusters are that this one hears, itself among them; one object while nothing changes."""
+    def policy(self) -> _core.PolicyTables:
+        """Of its cluster; one object while nothing changes."""
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -130,9 +127,8 @@ class Datapath:
 
     def _begin(self, ground: Ground) -> None:
         # The secret only keeps others from aiming at one bucket; no answer depends on it.
-        core = _core.Datapath(ground.tables, **self._bounds, secret=secrets.randbits(64))
-        core.locate(ground.prefixes)
-        self._core, self._ground = core, ground
+        self._core = _core.Datapath(ground.tables, ground.policy, **self._bounds, secret=secrets.randbits(64))
+        self._ground = ground
 
     def process(self, packets: Packets) -> Decisions:
         """
@@ -159,9 +155,7 @@ class Datapath:
         if ground.setup != self._ground.setup:
             self._begin(ground)
             return
-        self._core.adopt(ground.tables)
-        if ground.prefixes is not self._ground.prefixes:
-            self._core.locate(ground.prefixes)
+        self._core.adopt(ground.tables, ground.policy)
         self._ground = ground
 
     @property

@@ -5,18 +5,20 @@ The data paths of a mesh's members.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from fleetmesh import _core
-from fleetmesh.datapath.datapath import Datapath, Prefix, columns
+from fleetmesh.datapath.datapath import Datapath, columns
 from fleetmesh.datapath.packets import Decisions, Packets
+from fleetmesh.mesh.policy_tables import prefixes_of
 from fleetmesh.mesh.viewpoint import Viewpoint
 from fleetmesh.services.global_service import viewer as cluster_and_node
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.deciding import Deciding
     from fleetmesh.mesh.mesh import Mesh
 
 
@@ -26,7 +28,7 @@ class MeshGround:
 
     view: Viewpoint
     tables: _core.Tables
-    prefixes: Sequence[Prefix]
+    policy: _core.PolicyTables
     setup: tuple[int, int, str]  # cluster id, size and seed of its Maglev tables
 
     @property
@@ -47,38 +49,34 @@ class MeshSource:
     _cluster: str
     _node: str | None
     _last: MeshGround | None = None
+    _names_learnt: int = -1
 
     def newest(self) -> MeshGround:
         """The newest state, the same object while there is no newer one."""
-        view = self._mesh.viewpoint()
-        if self._last is not None and self._last.view is view:
+        names_learnt = self._mesh.dns.version
+        if self._last is not None and (self._last.view, self._names_learnt) == (
+            self._mesh.viewpoint(),
+            names_learnt,
+        ):
             return self._last
+        with self._mesh.judged() as deciding:
+            found = self._at(deciding)
+        self._last, self._names_learnt = found, names_learnt
+        return found
+
+    def _at(self, deciding: Deciding) -> MeshGround:
+        view = deciding.view
         number = next((number for number, name in view.names.items() if name == self._cluster), None)
         if number is None or number in view.failed:
             if self._last is None:
                 raise ValueError(f"{self._cluster!r} has failed; restore it to ask its data path")
             return self._last
         seen_from = self._cluster if self._node is None else f"{self._cluster}/{self._node}"
-        tables = self._mesh.tables(seen_from)._core
+        tables = self._mesh.tables_of(view, seen_from)._core
         assert tables is not None  # it has not failed
-        heard = {number, *view.snapshot.hears(number)}
-        prefixes = tuple(each for each in prefixes_of(view) if each[2] in heard)
-        if self._last is not None and self._last.prefixes == prefixes:
-            prefixes = self._last.prefixes
-        settings = self._mesh.members[self._cluster].settings
+        settings = view.members[self._cluster].settings
         setup = (number, settings.maglev_table_size, settings.maglev_hash_seed)
-        self._last = MeshGround(view, tables, prefixes, setup)
-        return self._last
-
-
-def prefixes_of(view: Viewpoint) -> tuple[Prefix, ...]:
-    """Where pods and nodes of all members are."""
-    found = []
-    for member in view.members.values():
-        for cidr in (*member.ranges.pod_cidrs, *member.ranges.node_cidrs):
-            address, _, length = cidr.partition("/")
-            found.append((address, int(length), member.cluster_id))
-    return tuple(found)
+        return MeshGround(view, tables, deciding.tables(self._cluster), setup)
 
 
 @attrs.define(eq=False)
@@ -120,4 +118,7 @@ class Datapaths:
                     path = self._paths[name] = Datapath(MeshSource(mesh, name, None))
                 path.catch_up()
                 paths.append((number, path._core))
-            return Decisions(*_core.process_chain(paths, prefixes_of(view), *columns(packets)))
+            with mesh.judged() as deciding:
+                deciding.meet_all()
+                book, clusters = deciding.whereabouts.book.copy(), list(prefixes_of(deciding.view))
+            return Decisions(*_core.process_chain(paths, book, clusters, *columns(packets)))

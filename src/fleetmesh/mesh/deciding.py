@@ -4,9 +4,9 @@ Who may reach whom in a mesh: each end judges by the policies of its own cluster
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,83 +14,25 @@ import attrs
 from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge_of
+from fleetmesh.mesh.policy_change import PolicyChange
+from fleetmesh.mesh.policy_tables import ClusterTables
+from fleetmesh.mesh.whereabouts import Address, Whereabouts
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, ports_of, reserved
 from fleetmesh.policy.matching import Request
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
+from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry, labels_of_reserved
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import LabelSelector
-from fleetmesh.resources.model import Pod
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
+    from fleetmesh._core import EndpointPolicy, PolicyTables
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Key
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
-Address = IPv4Address | IPv6Address
-
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
-
-
-@attrs.define
-class LearntNames(MutableMapping[str, list[str]]):
-    """
-    What names have resolved to, as FQDN rules have learnt it: name -> addresses.
-
-    Raises ValueError if something is set that is no list of addresses.
-    """
-
-    version: int = attrs.field(default=0, init=False)
-    _names: dict[str, list[str]] = attrs.field(factory=dict)
-
-    def __getitem__(self, name: str) -> list[str]:
-        return list(self._names[name])
-
-    def __setitem__(self, name: str, addresses: Iterable[str]) -> None:
-        if isinstance(addresses, str):
-            raise ValueError(f"addresses of {name!r} are a string; expected a list of addresses")
-        self._names[name] = [str(ip_address(each)) for each in addresses]
-        self.version += 1
-
-    def __delitem__(self, name: str) -> None:
-        del self._names[name]
-        self.version += 1
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def parsed(self) -> dict[str, list[Address]]:
-        return {name: list(map(ip_address, addresses)) for name, addresses in self._names.items()}
-
-    def copy(self) -> LearntNames:
-        return LearntNames({name: list(addresses) for name, addresses in self._names.items()})
-
-
-@attrs.frozen
-class PolicyChange:
-    """
-    What a transaction has changed of what decides.
-
-    Attributes:
-        identities: (member, labels) of identities that came, went, or got another number.
-        pods: (member, namespace, name) of pods that came, changed or went.
-        policies: (member, key) of policies and groups of networks that came, changed, moved or went.
-        services: Whether any service changed.
-        hearing: Whether members came or went, or hear others than before.
-        left: Members that left, and may have come back.
-    """
-
-    identities: frozenset[tuple[str, LabelSet]]
-    pods: frozenset[tuple[str, str, str]]
-    policies: frozenset[tuple[str, Key]]
-    services: bool
-    hearing: bool
-    left: frozenset[str]
 
 
 @attrs.frozen
@@ -129,15 +71,24 @@ class Deciding:
     """
     What decides in a mesh, brought up to date by what changed. It meets a member, and makes its judge, when a
     question first needs it. Of one thread at a time.
+
+    Attributes:
+        whereabouts: Who is at an address, of the members that have been met.
+        revision: Another number whenever something has changed that may decide.
     """
 
     view: Viewpoint
     dns: Mapping[str, Sequence[Address]]
     registry: IdentityRegistry = attrs.field(factory=IdentityRegistry)
+    whereabouts: Whereabouts = attrs.field(init=False)
+    revision: int = attrs.field(default=0, init=False)
     _met: set[str] = attrs.field(factory=set, init=False)
-    _at: dict[Address, list[tuple[str, str, str]]] = attrs.field(factory=dict, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
+    _tables: dict[str, ClusterTables] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.whereabouts = Whereabouts(self._number_of)
 
     # Following the mesh
 
@@ -147,26 +98,41 @@ class Deciding:
         old, self.view = self.view, view
         for name in {each for change in batch for each in change.left}:
             self._leave(old, name)
-        for name, labels in {each for change in batch for each in change.identities}:
-            if name in self._met:
-                self._renumber(old, name, labels)
+        renumbered = [
+            each for each in {each for change in batch for each in change.identities} if each[0] in self._met
+        ]
+        # What one gives back another may have been given.
+        for name, labels in renumbered:
+            self._forget(old.members[name], labels)
+        for name, labels in renumbered:
+            self._know(name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
             if cluster in self._met:
                 self._move(old, cluster, namespace, pod)
+        for name in {each for change in batch for each in change.nodes} & self._met:
+            self.whereabouts.settle_nodes(view.members[name])
+        self._have_judges_follow(batch)
+        self._held_judges.clear()
+        if any(batch):
+            self.revision += 1
+
+    def _have_judges_follow(self, batch: Sequence[PolicyChange]) -> None:
         policies: dict[str, set[Key]] = {}
         for name, key in (each for change in batch for each in change.policies):
             policies.setdefault(name, set()).add(key)
+        hearing = any(change.hearing for change in batch)
+        services = any(change.services for change in batch)
         for name, judge in self._judges.items():
-            if any(change.hearing for change in batch):
-                judge.hear(self._heard_by(name))
-            follow(judge, view, view.members[name], policies.get(name, ()))
-            if any(change.services for change in batch):
-                follow_services(judge, view, view.members[name])
-        self._held_judges.clear()
+            if hearing:
+                judge.hear(self.heard_by(name))
+            follow(judge, self.view, self.view.members[name], policies.get(name, ()))
+            if services and follow_services(judge, self.view, self.view.members[name]):
+                self.revision += 1
 
     def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
         """What names have resolved to."""
         self.dns = dns
+        self.revision += 1
         for judge in (*self._judges.values(), *self._held_judges.values()):
             judge.dns = dns
 
@@ -175,15 +141,24 @@ class Deciding:
         if name in self._met:
             return
         self._met.add(name)
+        self.revision += 1
         member = self.view.members[name]
         for labels in member._store.identities:
-            self.registry.know(self._identity(member, labels))
+            self.registry.know(self.identity(member, labels))
         for pods in member._store.pods.values():
             for pod in pods.values():
-                self._settle(name, pod)
+                self.whereabouts.settle(member, pod)
+        self.whereabouts.settle_nodes(member)
+
+    def meet_all(self) -> None:
+        """Take in all members, as whoever asks by addresses has to."""
+        if len(self._met) < len(self.view.members):
+            for name in self.view.members:
+                self.meet(name)
 
     def _leave(self, old: Viewpoint, name: str) -> None:
         self._judges.pop(name, None)
+        self._tables.pop(name, None)
         if name not in self._met:
             return
         self._met.remove(name)
@@ -192,43 +167,33 @@ class Deciding:
             self._forget(member, labels)
         for pods in member._store.pods.values():
             for pod in pods.values():
-                self._unsettle(name, pod)
+                self.whereabouts.unsettle(member, pod)
+        self.whereabouts.unsettle_nodes(name)
 
-    def _renumber(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
-        before, after = old.members[name], self.view.members[name]
-        self._forget(before, labels)
-        if labels in after._store.identities:
-            self.registry.know(self._identity(after, labels))
+    def _know(self, name: str, labels: LabelSet) -> None:
+        member = self.view.members[name]
+        if labels in member._store.identities:
+            self.registry.know(self.identity(member, labels))
         elif name in self._judges:
             self._judges[name].forget(labels)
 
     def _forget(self, member: MemberView, labels: LabelSet) -> None:
         numbered = member._store.identities.get(labels)
         if numbered is not None and numbered.number != UNNUMBERED:
-            self.registry.forget(self._identity(member, labels).number)
+            self.registry.forget(self.identity(member, labels).number)
 
     def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
         before = old.members[name]._store.pods.group(namespace).get(pod)
         after = self.view.members[name]._store.pods.group(namespace).get(pod)
         if before is not None:
-            self._unsettle(name, before)
+            self.whereabouts.unsettle(old.members[name], before)
         if after is not None:
-            self._settle(name, after)
-
-    def _settle(self, name: str, pod: Pod) -> None:
-        for address in pod.addresses if not pod.template.host_network else ():
-            self._at.setdefault(ip_address(address), []).append((name, pod.namespace, pod.name))
-
-    def _unsettle(self, name: str, pod: Pod) -> None:
-        for address in pod.addresses if not pod.template.host_network else ():
-            found = self._at[ip_address(address)]
-            found.remove((name, pod.namespace, pod.name))
-            if not found:
-                del self._at[ip_address(address)]
+            self.whereabouts.settle(self.view.members[name], after)
 
     # Who is there
 
-    def _identity(self, member: MemberView, labels: LabelSet) -> Identity:
+    def identity(self, member: MemberView, labels: LabelSet) -> Identity:
+        """That of a member's pods with these labels."""
         number = member._store.identities[labels].number
         if number == UNNUMBERED:
             return _reserved("init")
@@ -243,7 +208,7 @@ class Deciding:
             return None
         self.meet(cluster)
         labels = member._store.identity_of.group(namespace).get(name)
-        identity = _reserved("host") if labels is None else self._identity(member, labels)
+        identity = _reserved("host") if labels is None else self.identity(member, labels)
         return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
 
     def _known_pod(self, end: str) -> _Pod:
@@ -251,39 +216,38 @@ class Deciding:
         assert pod is not None, "ends are checked first"
         return pod
 
-    def _pods_at(self, address: Address, clusters: Iterable[str]) -> Iterator[_Pod]:
-        for cluster in clusters:
-            self.meet(cluster)
-        for each in self._at.get(address, ()):
-            pod = self._pod("/".join(each))
-            if pod is not None:
-                yield pod
+    def _number_of(self, name: tuple[str, str, str]) -> tuple[int, int]:
+        """Of a pod's identity, and of its cluster; zeros where it goes with its cluster, or at all."""
+        cluster, namespace, pod = name
+        member = self.view.members.get(cluster)
+        labels = None if member is None else member._store.identity_of.group(namespace).get(pod)
+        if member is None or labels is None:
+            return 0, 0
+        return self.identity(member, labels).number, member.cluster_id
 
-    def _node_at(self, address: Address) -> str | None:
-        """The member whose node has that address."""
-        for member in self.view.members.values():
-            for node in member._store.nodes.values():
-                for kind, text in node.addresses:
-                    if kind in {"InternalIP", "ExternalIP"} and _is(text, address):
-                        return member.name
-        return None
+    def heard_pods_at(self, address: Address, cluster: str) -> Iterator[_Pod]:
+        """Those of an address that a cluster knows."""
+        self.meet_all()
+        for each in self.whereabouts.pods_at(address):
+            pod = self._pod("/".join(each))
+            if pod is not None and self._hears(cluster, pod.cluster):
+                yield pod
 
     def judge(self, cluster: str) -> PolicyJudge:
         """That of a cluster, which knows the pods of all that it hears, as far as they have been met."""
         if cluster not in self._judges:
-            member = self.view.members[cluster]
-            judge = judge_of(self.view, member, self.registry, self.dns)
-            judge.hear(self._heard_by(cluster))
+            judge = judge_of(self.view, self.view.members[cluster], self.registry, self.dns)
+            judge.hear(self.heard_by(cluster))
             self._judges[cluster] = judge
         return self._judges[cluster]
 
     def spread(self, cluster: str, selector: LabelSelector) -> Mapping[int, int]:
         """Cluster id -> how many of its identities a selector of a cluster's policies selects."""
-        for name in self.view.members:
-            self.meet(name)
+        self.meet_all()
         return self.judge(cluster).spread(selector)
 
-    def _heard_by(self, cluster: str) -> list[int]:
+    def heard_by(self, cluster: str) -> list[int]:
+        """The ids of the members that it knows of, its own among them."""
         others = self.view.members.values()
         return [each.cluster_id for each in others if self._hears(cluster, each.name)]
 
@@ -294,7 +258,7 @@ class Deciding:
             return None
         if key not in self._held_judges:
             judge = held_judge_of(self.view, member, labels, self.registry, self.dns)
-            judge.hear(self._heard_by(cluster))
+            judge.hear(self.heard_by(cluster))
             self._held_judges[key] = judge
         return self._held_judges[key]
 
@@ -342,7 +306,7 @@ class Deciding:
         cluster = self._cluster(own)
         if cluster is None or own == other:
             return None
-        subject, on_host = self._subject(own)
+        subject, on_host = self.subject(own)
         judge = self.judge(cluster)
         conflict = judge.conflict(subject, on_host=on_host)
         held = None if conflict is None else self._held_judge(cluster, subject.labels)
@@ -351,6 +315,34 @@ class Deciding:
         else:
             judge = held
         return _Case(judge, subject, self._peer(other, cluster, judge)[0], on_host, conflict)
+
+    # For data paths
+
+    def tables(self, cluster: str) -> PolicyTables:
+        """What its nodes decide with."""
+        if cluster not in self._tables:
+            self._tables[cluster] = ClusterTables(self, cluster)
+        return self._tables[cluster].newest()
+
+    def policy_of(self, cluster: str, subject: Identity, *, on_host: bool = False) -> EndpointPolicy:
+        """By what an endpoint is judged; where its rules are in conflict, by what was in force before."""
+        judge = self.judge(cluster)
+        if judge.conflict(subject, on_host=on_host) is not None:
+            judge = self._held_judge(cluster, subject.labels) or judge
+        return judge.policy(subject, on_host=on_host)
+
+    def told_by_address(self, cluster: str) -> Iterator[tuple[_Pod, Identity]]:
+        """Pods that are somebody else to a cluster than at home, since networks select pods."""
+        judge = self.judge(cluster)
+        for member in self.view.members.values():
+            if self._told_by_labels(member.name, cluster) or not self._hears(cluster, member.name):
+                continue
+            for namespace, pods in member._store.pods.items():
+                for name in pods:
+                    pod = self._known_pod(f"{member.name}/{namespace}/{name}")
+                    seen = pod.identity if pod.on_host else self._pod_peer(pod, cluster, judge)
+                    if seen != pod.identity:
+                        yield pod, seen
 
     def pods(self) -> list[str]:
         """All pods, as ends."""
@@ -387,7 +379,7 @@ class Deciding:
         return self._hears(viewer, name) and not any(judge.selects_by_address for judge in judges)
 
     def _kind(self, pod: str, end: str) -> tuple[int, int]:
-        return self._subject(pod)[0].number, self.seen(pod, end).number
+        return self.subject(pod)[0].number, self.seen(pod, end).number
 
     def check(self, end: str) -> None:
         """
@@ -415,9 +407,10 @@ class Deciding:
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
-        for pod in self._pods_at(ip_address(address), [cluster]):
-            if pod.cluster == cluster:
-                return f"{pod.cluster}/{pod.name}"
+        self.meet(cluster)
+        for name, namespace, pod in self.whereabouts.pods_at(ip_address(address)):
+            if name == cluster:
+                return f"{name}/{namespace}/{pod}"
         return None
 
     def cluster_of(self, end: str) -> str | None:
@@ -432,7 +425,8 @@ class Deciding:
         cluster, slash, _ = end.partition("/")
         return cluster if slash else None
 
-    def _subject(self, end: str) -> tuple[Identity, bool]:
+    def subject(self, end: str) -> tuple[Identity, bool]:
+        """Who an end is to its own cluster's policies, and whether that is the node."""
         pod = self._pod(end)
         if pod is not None and not pod.on_host:
             return pod.identity, False
@@ -449,10 +443,9 @@ class Deciding:
         kind, _, name = end.partition(":")
         if kind == "ip":
             address = ip_address(name)
-            for pod in self._pods_at(address, self.view.members):
-                if self._hears(cluster, pod.cluster):
-                    return self._pod_peer(pod, cluster, judge), ""
-            node = self._node_at(address)
+            for pod in self.heard_pods_at(address, cluster):
+                return self._pod_peer(pod, cluster, judge), ""
+            node = self.whereabouts.node_at(address)
             if node is not None and self._hears(cluster, node):
                 return _reserved("host" if node == cluster else "remote-node"), ""
             return judge.of_address(address), ""
@@ -553,12 +546,4 @@ def flow_of(
 
 @lru_cache
 def _reserved(name: str) -> Identity:
-    return Identity(RESERVED[name], LabelSet.of([reserved(name)]))
-
-
-def _is(text: str, address: Address) -> bool:
-    """Whether a text, which may be no address, is that one."""
-    try:
-        return ip_address(text) == address
-    except ValueError:
-        return False
+    return Identity(RESERVED[name], labels_of_reserved(name))

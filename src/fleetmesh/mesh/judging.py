@@ -65,13 +65,15 @@ def follow(judge: PolicyJudge, view: Viewpoint, member: MemberView, keys: Iterab
             judge.groups[name] = (list(_networks(policy)), list(group_labels(name, policy.labels)))
 
 
-def follow_services(judge: PolicyJudge, view: Viewpoint, member: MemberView) -> None:
-    """Have a judge take in those rules that are others by the services that there are now."""
-    reader, store = PolicyReader(view, member), member._store
+def follow_services(judge: PolicyJudge, view: Viewpoint, member: MemberView) -> bool:
+    """Have a judge take in those rules that are others by the services that there are now, if any are."""
+    reader, store, found = PolicyReader(view, member), member._store, False
     for key in store.on_services:
         rules = reader.rules(store.policies[key])
         if rules != judge.rules_of(place(key)):
             judge.set_rules(place(key), rules)
+            found = True
+    return found
 
 
 def _networks(group: PolicyObject) -> Iterator[Network]:

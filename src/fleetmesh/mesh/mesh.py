@@ -26,11 +26,12 @@ from fleetmesh.mesh import bulk, limits, membership
 from fleetmesh.mesh.affected import changed_addresses, changed_policies
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
-from fleetmesh.mesh.deciding import Deciding, LearntNames, decide, flow_of
+from fleetmesh.mesh.deciding import Deciding, decide, flow_of
 from fleetmesh.mesh.delta import Delta, ServiceDelta
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.holding import hold
 from fleetmesh.mesh.identities import IDENTITY_BITS
+from fleetmesh.mesh.learnt_names import LearntNames
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
@@ -377,9 +378,7 @@ class Mesh:
         Raises:
             NotFoundError: There is no such member.
         """
-        view = self._viewpoint
-        number, node = cluster_and_node(view.names, seen_from)
-        return self._tables.get(view, number, node)
+        return self.tables_of(self._viewpoint, seen_from)
 
     def datapath(
         self,
@@ -472,7 +471,7 @@ class Mesh:
             ImportError: An HTTP rule has to be matched, and the extra `l7` is not installed.
         """
         flow = flow_of(protocol, port, http, dns_query)
-        with self._policies.at(self.viewpoint, self._dns) as deciding:
+        with self.judged() as deciding:
             return decide(self, deciding, source, destination, flow)
 
     def reachability(
@@ -496,7 +495,7 @@ class Mesh:
         if end is None or None not in (to, source):
             raise ValueError("reachability of what; expected one of to and source")
         flow = flow_of(protocol, port)
-        with self._policies.at(self.viewpoint, self._dns) as deciding:
+        with self.judged() as deciding:
             return reachability(deciding, end, flow, to=source is None)
 
     def who_can_reach(self, destination: str, *, protocol: str = "TCP", port: int = 0) -> tuple[str, ...]:
@@ -562,10 +561,21 @@ class Mesh:
         if not any(len(member._store.policies) for member in view.members.values()):
             yield view, None
             return
-        with self._policies.at(self.viewpoint, self._dns) as deciding:
+        with self.judged() as deciding:
             yield deciding.view, deciding
 
     # For what belongs to the mesh
+
+    def tables_of(self, view: Viewpoint, seen_from: str) -> Tables:
+        """What a viewer decides with at a state of this mesh."""
+        number, node = cluster_and_node(view.names, seen_from)
+        return self._tables.get(view, number, node)
+
+    @contextmanager
+    def judged(self) -> Iterator[Deciding]:
+        """What decides at the newest state, for the time of a question."""
+        with self._policies.at(self.viewpoint, self._dns) as deciding:
+            yield deciding
 
     def declared_service(self, member: str, namespace: str, name: str) -> Service | None:
         """The Service as the member's manifests have it."""

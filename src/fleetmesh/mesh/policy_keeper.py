@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.mesh.deciding import Deciding, LearntNames, PolicyChange
+from fleetmesh.mesh.deciding import Deciding
+from fleetmesh.mesh.learnt_names import LearntNames
+from fleetmesh.mesh.policy_change import PolicyChange
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
@@ -48,7 +50,10 @@ class PolicyKeeper:
             touched = change.dirty.items()
             noted = PolicyChange(
                 identities=frozenset(change.renumbered),
-                pods=frozenset((name, *pod) for name, dirty in touched for pod in dirty.running_pods),
+                pods=frozenset(
+                    (name, *pod) for name, dirty in touched for pod in dirty.running_pods | dirty.identified
+                ),
+                nodes=frozenset(name for name, dirty in touched if dirty.hosts),
                 policies=frozenset(
                     (name, key)
                     for name, dirty in touched

@@ -19,7 +19,8 @@ from fleetmesh.policy.labels import (
     Network,
     network_label,
 )
-from fleetmesh.policy.rule import PROTOCOL_NUMBERS, TIERS, PortRange, PortRule, Rule
+from fleetmesh.policy.proxies import proxy_port
+from fleetmesh.policy.rule import PROTOCOL_NUMBERS, TIERS, Direction, PortRange, PortRule, Rule
 from fleetmesh.policy.selectors import (
     WORLDS,
     CidrSelector,
@@ -35,7 +36,7 @@ CoreRequirement: TypeAlias = tuple[bool, list[int]]
 
 CoreSelector: TypeAlias = list[CoreRequirement]
 CorePort: TypeAlias = tuple[int, int, int, int]
-CorePortRule: TypeAlias = tuple[list[CorePort], int, int, int, bool]
+CorePortRule: TypeAlias = tuple[list[CorePort], int, int, int, bool, int]
 CoreRule: TypeAlias = tuple[int, int, int, float, int, bool, bool, bool, list[int], list[CorePortRule], int]
 
 DIRECTIONS = ("egress", "ingress")
@@ -61,13 +62,18 @@ class Statements:
 
     _terms: Numbers = attrs.field(factory=Numbers)
     _names: Numbers = attrs.field(factory=Numbers)
+    _listeners: Numbers = attrs.field(factory=Numbers)
 
     def term(self, text: str) -> int:
         return self._terms.of(text)
 
     def name(self, text: str) -> int:
-        """Of a port or a listener; 0 for none."""
+        """Of a port; 0 for none."""
         return self._names.of(text) if text else 0
+
+    def listener(self, text: str) -> int:
+        """Of an Envoy listener; 0 for none."""
+        return self._listeners.of(text) if text else 0
 
     def terms(self, labels: LabelSet) -> list[int]:
         """Everything that a selector might ask of these labels."""
@@ -126,18 +132,20 @@ class Compiler:
             rule.default_deny,
             rule.peers is None,
             [places[each] for each in rule.peers or ()],
-            [self._port_rule(each) for each in rule.ports],
+            [self._port_rule(each, rule.direction) for each in rule.ports],
             AUTHENTICATION.index(rule.authentication),
         )
 
-    def _port_rule(self, rule: PortRule) -> CorePortRule:
-        listener, priority = rule.listener
+    def _port_rule(self, rule: PortRule, direction: Direction) -> CorePortRule:
+        name, priority = rule.listener
+        listener = self.statements.listener(name)
         return (
             [self._port(each) for each in rule.ports],
             PARSERS.index(rule.parser),
-            self.statements.name(listener),
+            listener,
             priority,
             bool(rule.server_names) and not rule.terminates_tls,
+            0 if rule.parser is None else proxy_port(rule.parser, direction, listener),
         )
 
     def _port(self, port: PortRange) -> CorePort:

@@ -5,7 +5,7 @@ One cluster's policies over the identities that it knows.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import attrs
@@ -45,6 +45,7 @@ _PARSER_BYTES = {254 - 101: "http", 254 - 116: "tls", 254 - 121: "dns"}
 _AUTHENTICATION = ("disabled", "spire", "test-always-fail")
 _ENFORCEMENTS = ("default", "always", "never")
 _DENY, _ALLOW = 255, 1
+_FAMILIES: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _PORT_BITS = 24
 
 
@@ -199,14 +200,42 @@ class PolicyJudge:
         network that any policy names makes of it (pkg/ipcache).
         """
         names = [each.label for each in self._named.names if self._resolved(each, address)]
-        groups = self._labels_of_groups(address)
-        networks = [each for each in self._named.networks if address in each]
-        if not names and not groups and not networks:
-            return self.world(address.version)
-        labels = [world_label(address.version, dual_stack=self.options.dual_stack), *groups, *names]
-        longest = max(networks, key=lambda each: each.prefixlen, default=None)
-        if longest is not None:
-            labels.append(cidr_label(longest))
+        return self._identity_within(address.version, self._around(address), names)
+
+    def networks_of_the_world(self) -> Iterator[tuple[Network, Identity]]:
+        """
+        What `of_address` says, by networks: of those here the longest that holds an address has its identity.
+        """
+        resolved: dict[Network, list[Label]] = {}
+        for name in self._named.names:
+            for address in {each for found in self.dns.values() for each in found}:
+                if self._resolved(name, address):
+                    resolved.setdefault(_single(address), []).append(name.label)
+        wanted = {*_FAMILIES, *self._told_networks(), *resolved}
+        around: list[Network] = []
+        for network in sorted(wanted, key=lambda each: (each.version, each.network_address, each.prefixlen)):
+            while around and network.network_address not in around[-1]:
+                around.pop()
+            around.append(network)
+            yield network, self._identity_within(network.version, around, resolved.get(network, []))
+
+    def _told_networks(self) -> set[Network]:
+        return {*self._named.networks, *(each for networks, _ in self.groups.values() for each in networks)}
+
+    def _around(self, address: IPv4Address | IPv6Address) -> list[Network]:
+        return [each for each in self._told_networks() if address in each]
+
+    def _identity_within(
+        self, version: int, around: Collection[Network], names: Collection[Label]
+    ) -> Identity:
+        """Of addresses that are in these networks and no others, and have these names."""
+        groups = self._labels_of_groups(around)
+        named = [each for each in around if each in self._named.networks]
+        if not names and not groups and not named:
+            return self.world(version)
+        labels = [world_label(version, dual_stack=self.options.dual_stack), *groups, *names]
+        if named:
+            labels.append(cidr_label(max(named, key=lambda each: each.prefixlen)))
         found = LabelSet.of(labels)
         if len(found.labels) == 1:
             return Identity(RESERVED[found.labels[0].key], found)
@@ -220,12 +249,12 @@ class PolicyJudge:
         """No endpoint has these labels any more."""
         self._policies.pop((labels, False), None)
 
-    def _labels_of_groups(self, address: IPv4Address | IPv6Address) -> list[Label]:
-        """Of the groups that it is in; in one order, whichever came first."""
+    def _labels_of_groups(self, around: Collection[Network]) -> list[Label]:
+        """Of the groups that have any of these networks; in one order, whichever came first."""
         return sorted(
             label
             for networks, labels in self.groups.values()
-            if any(address in each for each in networks)
+            if any(each in around for each in networks)
             for label in labels
         )
 
@@ -244,7 +273,7 @@ class PolicyJudge:
         found: list[Label] = []
         for address in addresses:
             if self._named.everywhere:
-                found += self._labels_of_groups(address)
+                found += self._labels_of_groups(self._around(address))
             family = ip_network((0 if address.version == 4 else bytes(16), 0))
             inside = (each for each in self._named.of_pods if address in each)
             found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
@@ -275,7 +304,7 @@ class PolicyJudge:
             advice = f"mend one of the rules that {conflict.words}"
             ends = (conflict.one, conflict.other)
             return Side(direction, "deny", True, False, rules=ends, advice=advice)
-        policy = self._policy(subject, on_host=on_host)
+        policy = self.policy(subject, on_host=on_host)
         ingress = direction == "ingress"
         found, precedence, auth, explicit, _ = policy.lookup(ingress, peer.number, flow.protocol, flow.port)
         enforced = policy.enforced(ingress)
@@ -303,7 +332,7 @@ class PolicyJudge:
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool = False
     ) -> FlowVerdict:
         """What `decide` says of the connection, without the reason; requests are left aside."""
-        policy = self._policy(subject, on_host=on_host)
+        policy = self.policy(subject, on_host=on_host)
         if policy.conflict is not None:
             return "deny"
         found, precedence, *_ = policy.lookup(direction == "ingress", peer.number, flow.protocol, flow.port)
@@ -314,14 +343,17 @@ class PolicyJudge:
 
     def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
         """Why an endpoint's policy can't be resolved, if it can't (pkg/policy mergePortProto)."""
-        found = self._policy(subject, on_host=on_host).conflict
+        found = self.policy(subject, on_host=on_host).conflict
         if found is None:
             return None
         one, other, why = found
         return Conflict(self._numbered[one].source, self._numbered[other].source, why)
 
-    def _policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
-        """After a change of any policy a look, which finds the same rule sets where the same rules speak."""
+    def policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        """
+        By what an endpoint is judged, which follows the identities that come and go. After a change of any
+        policy a look, which finds the same rule sets where the same rules speak.
+        """
         key = (subject.labels, on_host)
         changes, policy = self._policies.get(key, (0, None))
         if policy is None or changes != self._changes:
@@ -478,6 +510,10 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
             return False
         return (PROTOCOL_NUMBERS[known.protocol], known.number) == (flow.protocol, flow.port)
     return not port.first or port.first <= flow.port <= port.last
+
+
+def _single(address: IPv4Address | IPv6Address) -> Network:
+    return ip_network((address.packed, address.max_prefixlen))
 
 
 def _words(port: PortRange) -> str:

@@ -34,6 +34,12 @@ FIRST_LOCAL = 1 << 24
 """Of addresses, which no other cluster knows by their numbers."""
 
 
+def labels_of_reserved(name: str) -> LabelSet:
+    """What has the API server is a node as well (pkg/identity reservedIdentityLabels)."""
+    more = ("remote-node",) if name == "kube-apiserver" else ()
+    return LabelSet.of(map(reserved, (name, *more)))
+
+
 @attrs.frozen
 class Identity:
     """What policies tell apart: a number, labels, and the named ports of those who have them."""
@@ -49,48 +55,62 @@ class IdentityRegistry:
     Attributes:
         statements: What selectors ask of labels, by number.
         core: What repositories of policies are made with.
+        _labelled: The number of an identity -> what it is with more labels.
+        _lent: The numbers that those have -> the number of the identity.
     """
 
     statements: Statements = attrs.field(factory=Statements)
     core: _core.PolicyIdentities = attrs.field(factory=_core.PolicyIdentities)
-    _made: dict[tuple[int, LabelSet], Identity] = attrs.field(factory=dict, init=False)
+    _made: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
+    _labelled: dict[int, dict[LabelSet, Identity]] = attrs.field(factory=dict, init=False)
+    _lent: dict[int, int] = attrs.field(factory=dict, init=False)
     _taken: set[int] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, number in RESERVED.items():
-            self.know(Identity(number, LabelSet.of([reserved(name)])))
+            self.know(Identity(number, labels_of_reserved(name)))
 
     def know(self, identity: Identity) -> None:
         """An identity that peers may have; in the place of another of that number."""
+        lender = self._lent.pop(identity.number, None)
+        if lender is not None:
+            made = self._labelled[lender]
+            self._labelled[lender] = {
+                labels: each for labels, each in made.items() if each.number != identity.number
+            }
         terms = self.statements.terms(identity.labels)
         ports = self.statements.named_ports(identity.named_ports)
         self._taken.add(identity.number)
         self.core.set(identity.number, terms, ports)
 
     def forget(self, number: int) -> None:
-        """Nobody has it any more."""
+        """Nobody has it any more, nor with more labels."""
         self._taken.discard(number)
         self.core.remove(number)
+        for made in self._labelled.pop(number, {}).values():
+            del self._lent[made.number]
+            self.forget(made.number)
 
     def of_address(self, labels: LabelSet) -> Identity:
         """That of an address with these labels."""
-        if (0, labels) not in self._made:
-            self._make(0, Identity(FIRST_LOCAL + len(self._made), labels))
-        return self._made[0, labels]
+        if labels not in self._made:
+            self._made[labels] = Identity(FIRST_LOCAL + len(self._made), labels)
+            self.know(self._made[labels])
+        return self._made[labels]
 
     def labelled(self, identity: Identity, labels: Sequence[Label], cluster_shift: int) -> Identity:
-        """An identity of the mesh with more labels, which has a number of its own in the same cluster."""
+        """
+        An identity of the mesh with more labels, which has a number of its own in the same cluster, as long
+        as nobody is given that.
+        """
         if not labels:
             return identity
+        made = self._labelled.setdefault(identity.number, {})
         found = LabelSet.of([*identity.labels, *labels])
-        cluster = identity.number >> cluster_shift
-        if (cluster, found) not in self._made:
-            number = identity.number | ((1 << cluster_shift) - 1)
-            while number in self._taken:
-                number -= 1
-            self._make(cluster, Identity(number, found, identity.named_ports))
-        return self._made[cluster, found]
-
-    def _make(self, cluster: int, identity: Identity) -> None:
-        self._made[cluster, identity.labels] = identity
-        self.know(identity)
+        if found not in made:
+            last = identity.number | ((1 << cluster_shift) - 1)
+            number = next(each for each in range(last, 0, -1) if each not in self._taken)
+            made[found] = Identity(number, found, identity.named_ports)
+            self.know(made[found])
+            self._lent[number] = identity.number
+        return made[found]
