@@ -96,6 +96,7 @@ bench: develop  ## benchmarks of the core and of the package
 	@for program in $(patsubst cpp/bench/%.cpp,build/release/%,$(wildcard cpp/bench/*.cpp)); do $$program || exit 1; done
 	$(BIN)/python -m pytest -q -n 0 benchmarks
 	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
+	$(BIN)/python benchmarks/reachability.py
 
 bench-gate: develop  ## instructions of the Maglev fills and of the data path against their bars (needs valgrind)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)

@@ -11,14 +11,11 @@ the final rows and compares a sample of the answers. CPU seconds stand beside wa
 from __future__ import annotations
 
 import argparse
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import timed
 from numpy.typing import NDArray
 
 import fleetmesh as fm
@@ -29,21 +26,6 @@ BATCH = 1000
 PORT = 8080
 FIRST = 0x0A000000  # the address of which all others count on
 WARM_UP = 20  # batches, after which the classes of all services are known
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    before = resident()
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"{what:44} {wall:7.2f} s  {cpu:7.2f} s CPU  {resident() - before:+7.0f} MB")
-
-
-def resident() -> float:
-    """Megabytes of memory in use."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
 
 
 def all_rows(clusters: int, services: int) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ namespace fleetmesh::bindings {
 void register_build(pybind11::module_& module);
 void register_maglev(pybind11::module_& module);
 void register_policy(pybind11::module_& module);
+void register_reachability(pybind11::module_& module);
 void register_policy_tables(pybind11::module_& module);
 void register_spec(pybind11::module_& module);
 void register_mesh(pybind11::module_& module);

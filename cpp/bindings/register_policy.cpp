@@ -179,6 +179,10 @@ void register_policy(py::module_& module) {
           py::arg("terms"), py::arg("named_ports"), py::arg("is_host"), py::arg("is_init"),
           py::keep_alive<0, 1>(), "What it returns follows the identities that come and go afterwards.")
       .def(
+          "resolve_known", [](Repository& self, std::uint32_t number) { return self.resolve(number); },
+          py::arg("number"), py::keep_alive<0, 1>(),
+          "Of a pod with that identity, whose terms and ports are known. Raises IndexError if it is not.")
+      .def(
           "aggregate_of",
           [](const Repository& self, std::uint32_t identity) {
             return policy::aggregate_of(identity, self.options());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "rule_set.hpp"
@@ -123,6 +124,13 @@ EndpointPolicy Repository::resolve(const Identity& subject, bool is_host, bool i
     return {nullptr, nullptr};
   auto egress = rule_set(Direction::egress, subject, is_host, is_init);
   return {std::move(egress), rule_set(Direction::ingress, subject, is_host, is_init)};
+}
+
+EndpointPolicy Repository::resolve(IdentityNumber number) {
+  const Slot slot = identities_->slot_of(number);
+  if (slot == kNoSlot) throw std::out_of_range("no identity has the number " + std::to_string(number));
+  const IdentityIndex& index = identities_->index();
+  return resolve({index.terms(slot), index.named_ports(slot)}, false, false);
 }
 
 std::shared_ptr<RuleSet> Repository::rule_set(Direction direction, const Identity& subject, bool is_host,

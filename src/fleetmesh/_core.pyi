@@ -18,6 +18,7 @@ __all__: list[str] = [
     "PolicyRepository",
     "PolicyTables",
     "PolicyTablesMaker",
+    "Reachability",
     "Selection",
     "ServiceSpec",
     "Snapshot",
@@ -463,6 +464,10 @@ class PolicyRepository:
         """
         What it returns follows the identities that come and go afterwards.
         """
+    def resolve_known(self, number: typing.SupportsInt | typing.SupportsIndex) -> EndpointPolicy:
+        """
+        Of a pod with that identity, whose terms and ports are known. Raises IndexError if it is not.
+        """
     def set_rules(
         self,
         policy: str,
@@ -633,6 +638,103 @@ class Datapath:
     ) -> tuple[numpy.ndarray, ...]:
         """
         The columns of decisions. Addresses are uint32 (n,) or uint8 (n, 16); `time` has n values or one.
+        """
+
+class Reachability:
+    """
+    Who can reach whom, by classes of pods; what it says never changes.
+    """
+    def __init__(
+        self,
+        clusters: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        *,
+        cluster_shift: typing.SupportsInt | typing.SupportsIndex,
+        groups: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.SupportsInt | typing.SupportsIndex,
+                EndpointPolicy | None,
+            ]
+        ],
+        eyes: collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+            ]
+        ],
+        looks: collections.abc.Sequence[collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]],
+        window: tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex],
+    ) -> None:
+        """
+        Groups: (place of its cluster, number, place of its eyes, pods, EndpointPolicy or None, which refuses everything). Eyes: (place of their cluster, for each cluster 0 or 1 + place of a look). Window: first and last protocol << 16 | port. Raises IndexError if a place is none.
+        """
+    def __len__(self) -> int: ...
+    def around(
+        self,
+        end: typing.SupportsInt | typing.SupportsIndex,
+        ingress: bool,
+        key: typing.SupportsInt | typing.SupportsIndex,
+    ) -> bytes:
+        """
+        The outcome for each class, a byte each.
+        """
+    def around_end(
+        self,
+        numbers: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+        eyes: typing.SupportsInt | typing.SupportsIndex | None,
+        policy: EndpointPolicy | None,
+        ingress: bool,
+        key: typing.SupportsInt | typing.SupportsIndex,
+    ) -> bytes:
+        """
+        The same of an end that is no pod: whom each pair of eyes takes it for, and its own eyes and policy if it is in a cluster of the mesh.
+        """
+    def cells(
+        self, of: typing.SupportsInt | typing.SupportsIndex, ingress: bool
+    ) -> list[tuple[int, list[int]]]:
+        """
+        (number of a list of spans, classes) each: whom it reaches or, of ingress, who reaches it.
+        """
+    def class_of(self) -> list[int]:
+        """
+        The class of each group.
+        """
+    def count(
+        self, key: typing.SupportsInt | typing.SupportsIndex
+    ) -> typing.Annotated[list[int], "FixedSize(3)"]:
+        """
+        How many ordered pairs of different pods have each outcome.
+        """
+    def outcome(
+        self,
+        source: typing.SupportsInt | typing.SupportsIndex,
+        destination: typing.SupportsInt | typing.SupportsIndex,
+        key: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """
+        At one port.
+        """
+    def sides(self, of: typing.SupportsInt | typing.SupportsIndex) -> tuple[int, int]:
+        """
+        Numbers of what its egress and its ingress say; equal ones say the same.
+        """
+    def size(self) -> tuple[int, int]:
+        """
+        (different sides, peers that they name).
+        """
+    def span_list(self, number: typing.SupportsInt | typing.SupportsIndex) -> list[tuple[int, int]]:
+        """
+        (protocol << 16 | port from which on it holds, outcome) each; 0 deny, 1 redirect, 2 allow.
+        """
+    def spans(
+        self,
+        source: typing.SupportsInt | typing.SupportsIndex,
+        destination: typing.SupportsInt | typing.SupportsIndex,
+    ) -> int:
+        """
+        The number of a list of spans.
         """
 
 def maglev_fill(

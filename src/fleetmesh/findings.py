@@ -193,6 +193,12 @@ _KINDS = (
         "Select the pods by their labels, or set policy_cidr_match_mode to [pods].",
     ),
     FindingKind(
+        "policy-any-without-icmp",
+        "info",
+        "A rule on every port of every protocol is not one on everything: ICMP has no ports.",
+        "If ICMP is meant too, leave out toPorts, or add a rule with icmps.",
+    ),
+    FindingKind(
         "policy-baseline-reopens",
         "warning",
         "A rule of tier Baseline accepts what a policy before it isolates: Cilium lets it through, the "
@@ -205,6 +211,70 @@ _KINDS = (
         "Rules for the same ports and peers of a pod can't both be carried out: Cilium resolves no policy "
         "for it, and a pod that is new gets no connection.",
         "Let the rules ask for the same L7 parser, listener and authentication.",
+    ),
+    FindingKind(
+        "policy-default-deny-idle",
+        "warning",
+        "What enableDefaultDeny says of a direction has no effect.",
+        "Give the direction a rule, which may be empty, or let enableDefaultDeny be honoured.",
+    ),
+    FindingKind(
+        "policy-empty-direction",
+        "warning",
+        "A direction of a Cilium policy is an empty list, which counts as absent and isolates nobody.",
+        "To refuse all, write one empty rule: [{}]; else remove the field.",
+    ),
+    FindingKind(
+        "policy-empty-peers",
+        "warning",
+        "A rule is about an empty list of peers, which are nobody.",
+        "To name everybody leave the list out or write the entity all; to refuse all, write one empty "
+        "rule: [{}].",
+    ),
+    FindingKind(
+        "policy-empty-rule",
+        "info",
+        "An empty rule of a Cilium policy is about nobody; in a NetworkPolicy it would be about everybody.",
+        "Name whom is meant, such as the entity all, or remove the rule.",
+    ),
+    FindingKind(
+        "policy-every-cluster",
+        "info",
+        "Peers of a policy that name no cluster are those of every cluster, as "
+        "policy-default-local-cluster is off.",
+        "If those of the own cluster are meant, name io.cilium.k8s.policy.cluster in the selector; if "
+        "not, all is well.",
+    ),
+    FindingKind(
+        "policy-except-idle",
+        "warning",
+        "An exception of a network excepts nothing, as the policy names the same addresses elsewhere.",
+        "Except the addresses from every network of the policy that has them, or deny them.",
+    ),
+    FindingKind(
+        "policy-family-disabled",
+        "warning",
+        "A rule is about IPv6 networks only, in a cluster without IPv6.",
+        "Name IPv4 networks too, or remove the rule.",
+    ),
+    FindingKind(
+        "policy-fqdn-without-dns",
+        "error",
+        "A rule on names has a subject whose look-ups Cilium does not see, so that it never selects an "
+        "address.",
+        "Allow the subject to reach the DNS server on port 53 by a rule with rules.dns that has the names.",
+    ),
+    FindingKind(
+        "policy-host-firewall-off",
+        "warning",
+        "A policy is about nodes in a cluster without the host firewall.",
+        "Set enable_host_firewall, or remove the policy.",
+    ),
+    FindingKind(
+        "policy-host-only",
+        "info",
+        "A rule allows the entity host, which is only a pod's own node, and allowed already.",
+        "If other nodes are meant, of this or of other clusters, name the entity remote-node.",
     ),
     FindingKind(
         "policy-local-cluster",
@@ -220,10 +290,29 @@ _KINDS = (
         "Don't mark the Service global, or set its traffic policy to Cluster.",
     ),
     FindingKind(
+        "policy-named-port-nobody",
+        "error",
+        "A rule names a port that no pod that is reached by it has under that name and protocol.",
+        "Name a port that the containers declare, with its protocol, or write its number.",
+    ),
+    FindingKind(
         "policy-negative-selector",
         "warning",
         "A peer selector says only what must not be; to Cilium it selects the world and every pod as well.",
         "Add a label that those who are meant do have.",
+    ),
+    FindingKind(
+        "policy-network-of-mesh",
+        "warning",
+        "A network of a policy is one of pods or nodes of the mesh, whom networks don't select.",
+        "Select pods by their labels, and nodes by the entities host and remote-node; or set "
+        "policy_cidr_match_mode.",
+    ),
+    FindingKind(
+        "policy-one-sided",
+        "warning",
+        "A rule allows by name what the cluster of the other end refuses, so that nothing passes.",
+        "Allow it at the other end too, as the evidence says, or take the cluster out of the rule.",
     ),
     FindingKind(
         "policy-peer-nobody",
@@ -232,16 +321,52 @@ _KINDS = (
         "Mend the labels that the message names, or remove the rule.",
     ),
     FindingKind(
+        "policy-peers-everybody",
+        "error",
+        "A rule is about everybody on its ports, as what it names counts as absent.",
+        "Name whom is meant, or remove the rule.",
+    ),
+    FindingKind(
+        "policy-plain-beside-proxy",
+        "warning",
+        "A rule of HTTP or DNS is beside one that allows the same flows without it.",
+        "Remove the rule without L7 rules, or narrow it.",
+    ),
+    FindingKind(
         "policy-rejected",
         "error",
         "A policy object has no effect, as Cilium would refuse it too.",
         "Mend the field that the message names.",
     ),
     FindingKind(
+        "policy-rule-redundant",
+        "info",
+        "A rule says what another says already.",
+        "Remove it, or leave it as a reminder: it changes nothing.",
+    ),
+    FindingKind(
+        "policy-rule-shadowed",
+        "warning",
+        "A rule never decides anything, as another one decides before it.",
+        "Remove one of the two, or narrow the one that decides.",
+    ),
+    FindingKind(
         "policy-selects-nobody",
         "warning",
         "The subject of a policy is no pod of its cluster, so that the policy has no effect.",
         "Mend the labels that the message names, or remove the policy.",
+    ),
+    FindingKind(
+        "policy-subject-namespace",
+        "error",
+        "A subject names a namespace that is not the policy's, which is taken instead.",
+        "Put the policy into the namespace that is meant.",
+    ),
+    FindingKind(
+        "policy-unknown-cluster",
+        "warning",
+        "A selector names a cluster that the mesh does not have.",
+        "Write the name of a member, or remove it from the selector.",
     ),
     FindingKind(
         "policy-unmatched-service",

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from bpf.kernel import Program
-from bpf.node import DROP, FRAGMENT, IN, INVALID, OUT, PASS, UNKNOWN_PROTOCOL, Node
+from bpf.node import ABI, DROP, FRAGMENT, IN, INVALID, OUT, PASS, UNKNOWN_PROTOCOL, Node
 from bpf.packets import ICMP, ICMPV6, MACS, SCTP, TCP, UDP, Packet
 
 pytestmark = pytest.mark.kernel
@@ -134,11 +134,11 @@ def test_a_packet_that_says_it_is_shorter_than_its_headers_is_dropped(
 )
 def test_an_echo_and_its_answer_are_one_connection(node: Node, packet: Packet, reply: int) -> None:
     """
-    The number stands for the port of the side that asked.
+    The number stands for the port of the side that asked, the type of the message for the other's.
     """
     node.locate(packet.source, cluster=1)
     answer = evolve(packet, source=packet.destination, destination=packet.source, source_port=reply)
-    tracked = evolve(packet, source_port=77, destination_port=0)
+    tracked = evolve(packet, source_port=77, destination_port=packet.source_port)
 
     assert node.from_pod(packet.frame()).frame == packet.frame()
     assert node.knows(tracked, OUT)
@@ -156,7 +156,7 @@ def test_other_icmp_passes(program: Program) -> None:
 
 @BOTH
 def test_nothing_passes_before_the_tables_abi_is_known(node: Node, program: Program, packet: Packet) -> None:
-    node.configure(abi=2)
+    node.configure(abi=ABI + 1)
 
     assert program.run(packet.frame()).code == DROP
     assert node.drops() == {INVALID: 1}

@@ -4,6 +4,8 @@ What policies say of packets, asked of everything that decides made anew, one fl
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import fleetmesh as fm
 from doubles.datapath import ALLOW, DENY, REDIRECT, Side
 from doubles.packet_hash import Address
@@ -25,18 +27,35 @@ class Judging:
     """One cluster of a mesh as it is now."""
 
     def __init__(self, mesh: fm.Mesh, cluster: str) -> None:
-        self._deciding = Deciding(mesh.viewpoint(), mesh.dns.parsed())
-        self._cluster = cluster
+        self._view, self._dns, self._cluster = mesh.viewpoint(), mesh.dns.parsed(), cluster
+        self._identities: dict[Address, int] = {}
+        self._sides: dict[tuple[str, Address, Address, int, int], Side | None] = {}
+
+    @cached_property
+    def _deciding(self) -> Deciding:
+        return Deciding(self._view, self._dns)
 
     def identity(self, address: Address) -> int:
-        judge = self._deciding.judge(self._cluster)
-        return everywhere_known(self._deciding._peer(f"ip:{address}", self._cluster, judge)[0].number)
+        if address not in self._identities:
+            judge = self._deciding.judge(self._cluster)
+            number = self._deciding.peer(f"ip:{address}", self._cluster, judge)[0].number
+            self._identities[address] = everywhere_known(number)
+        return self._identities[address]
 
     def judge(self, direction: str, own: Address, other: Address, protocol: int, port: int) -> Side | None:
+        asked = (direction, own, other, protocol, port)
+        if asked not in self._sides:
+            self._sides[asked] = self._judge(*asked)
+        return self._sides[asked]
+
+    def _judge(self, direction: str, own: Address, other: Address, protocol: int, port: int) -> Side | None:
         ends = [self._end(each) for each in (own, other)]
         if not ends[0].startswith(f"{self._cluster}/"):
             return None
-        side = self._deciding._side(ends[0], ends[1], Flow(protocol, port), direction)  # type: ignore[arg-type]
+        flow: tuple[str, str, Flow, str] = (ends[0], ends[1], Flow(protocol, port), direction)
+        if self._deciding.verdict(*flow) == "allow":  # type: ignore[arg-type]
+            return Side(ALLOW)
+        side = self._deciding._side(*flow)  # type: ignore[arg-type]
         if side is None:
             return None
         reason = 0 if side.verdict != "deny" else POLICY_DENY if side.matched else POLICY

@@ -62,6 +62,10 @@ def verdicts(mesh: fm.Mesh) -> dict[tuple[str, str], str]:
 def check_reachability(mesh: fm.Mesh) -> None:
     all_ends = ends(mesh)
     pods = [each for each in all_ends if each.count("/") == 2]
+    matrix = mesh.reachability()
+    for port in (80, 81):
+        for one, other, verdict in matrix.pairs(port=port):
+            assert verdict == mesh.decide(one, other, port=port).verdict
     for end in all_ends:
         for port in (80, 81):
             others = [pod for pod in pods if pod != end]
@@ -79,6 +83,7 @@ def test_what_decides_follows_the_changes_of_its_mesh(data: st.DataObject) -> No
         step(mesh, data)
         if data.draw(st.booleans(), "ask"):
             assert plain(decisions(mesh, fresh=False)) == plain(decisions(mesh, fresh=True))
+            mesh.reachability()  # and what is worked out for it has to follow, too
     anew = plain(decisions(mesh, fresh=True))
     assert plain(decisions(mesh, fresh=False)) == anew
     assert plain(decisions(mesh.fork(), fresh=False)) == anew

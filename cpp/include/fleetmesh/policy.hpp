@@ -193,6 +193,8 @@ class Repository {
   // What was resolved before stays as it is while rules change: it is to be resolved again, which costs a
   // look where the same rules speak.
   EndpointPolicy resolve(const Identity& subject, bool is_host, bool is_init);
+  // Of a pod whose identity is known by its number; throws std::out_of_range if it is not.
+  EndpointPolicy resolve(IdentityNumber number);
 
   // For rule sets.
   const std::shared_ptr<Identities>& shared_identities() const { return identities_; }

@@ -16,6 +16,7 @@ from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge_of
 from fleetmesh.mesh.policy_change import PolicyChange
 from fleetmesh.mesh.policy_tables import ClusterTables
+from fleetmesh.mesh.population import Counted, JudgedPopulation, population_of
 from fleetmesh.mesh.whereabouts import Address, Whereabouts
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
@@ -85,6 +86,8 @@ class Deciding:
     _met: set[str] = attrs.field(factory=set, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
+    _population: JudgedPopulation | None = attrs.field(default=None, init=False)
+    _counted: dict[str, Counted] = attrs.field(factory=dict, init=False)
     _tables: dict[str, ClusterTables] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -95,6 +98,7 @@ class Deciding:
     def advance(self, view: Viewpoint, changes: Iterable[PolicyChange]) -> None:
         """To a newer state, which these changes led to."""
         batch = list(changes)
+        self._population = None
         old, self.view = self.view, view
         for name in {each for change in batch for each in change.left}:
             self._leave(old, name)
@@ -132,6 +136,7 @@ class Deciding:
     def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
         """What names have resolved to."""
         self.dns = dns
+        self._population = None
         self.revision += 1
         for judge in (*self._judges.values(), *self._held_judges.values()):
             judge.dns = dns
@@ -159,6 +164,7 @@ class Deciding:
     def _leave(self, old: Viewpoint, name: str) -> None:
         self._judges.pop(name, None)
         self._tables.pop(name, None)
+        self._counted.pop(name, None)
         if name not in self._met:
             return
         self._met.remove(name)
@@ -197,7 +203,11 @@ class Deciding:
         number = member._store.identities[labels].number
         if number == UNNUMBERED:
             return _reserved("init")
-        return Identity(member.cluster_id << self.view.identity_bits | number, labels, ports_of(labels))
+        number |= member.cluster_id << self.view.identity_bits
+        known = self.registry.numbered(number)
+        if known is not None and known.labels == labels:
+            return known
+        return Identity(number, labels, ports_of(labels))
 
     def _pod(self, end: str) -> _Pod | None:
         cluster, _, rest = end.partition("/")
@@ -307,14 +317,29 @@ class Deciding:
         if cluster is None or own == other:
             return None
         subject, on_host = self.subject(own)
+        judge, kept_since = self.judge_of(cluster, subject, on_host=on_host)
+        return _Case(judge, subject, self.peer(other, cluster, judge)[0], on_host, kept_since)
+
+    def judge_of(
+        self, cluster: str, subject: Identity, *, on_host: bool
+    ) -> tuple[PolicyJudge, Conflict | None]:
+        """Who judges an endpoint of a cluster, and the conflict for which that is not the newest judge."""
         judge = self.judge(cluster)
         conflict = judge.conflict(subject, on_host=on_host)
         held = None if conflict is None else self._held_judge(cluster, subject.labels)
-        if held is None:
-            conflict = None
-        else:
-            judge = held
-        return _Case(judge, subject, self._peer(other, cluster, judge)[0], on_host, conflict)
+        return (judge, None) if held is None else (held, conflict)
+
+    def judged_by(
+        self, member: MemberView, labels: LabelSet | None
+    ) -> tuple[EndpointPolicy | None, PolicyJudge]:
+        """
+        What a member's pods with these labels are judged by, or with `None` its nodes; `None` where rules
+        can't be carried out, so that all is refused.
+        """
+        subject, on_host = self.subject_of(member, labels), labels is None
+        judge, _ = self.judge_of(member.name, subject, on_host=on_host)
+        policy = judge.policy(subject, on_host=on_host)
+        return (None if policy.conflict else policy), judge
 
     # For data paths
 
@@ -326,9 +351,7 @@ class Deciding:
 
     def policy_of(self, cluster: str, subject: Identity, *, on_host: bool = False) -> EndpointPolicy:
         """By what an endpoint is judged; where its rules are in conflict, by what was in force before."""
-        judge = self.judge(cluster)
-        if judge.conflict(subject, on_host=on_host) is not None:
-            judge = self._held_judge(cluster, subject.labels) or judge
+        judge, _ = self.judge_of(cluster, subject, on_host=on_host)
         return judge.policy(subject, on_host=on_host)
 
     def told_by_address(self, cluster: str) -> Iterator[tuple[_Pod, Identity]]:
@@ -353,33 +376,22 @@ class Deciding:
             for name in pods
         ]
 
-    def seen(self, pod: str, end: str) -> Identity:
-        """Whom an end's cluster takes a pod for; where it is in none, who it is at home."""
-        cluster = self._cluster(end) or self._known_pod(pod).cluster
-        return self._peer(pod, cluster, self.judge(cluster))[0]
+    def population(self, *, knowing: int = 0) -> JudgedPopulation:
+        """
+        All pods, and who takes them for whom.
 
-    def kinds(self, end: str) -> Iterator[list[str]]:
-        """All pods but the end itself, those together of which it can tell none from another."""
-        own = self._cluster(end)
-        for member in self.view.members.values():
-            alike: dict[object, list[str]] = {}
-            by_labels = own is None or self._told_by_labels(member.name, own)
-            for namespace, pods in member._store.pods.items():
-                labels = member._store.identity_of.group(namespace)
-                for name in pods:
-                    pod = f"{member.name}/{namespace}/{name}"
-                    if pod != end:
-                        key = labels.get(name) if by_labels else self._kind(pod, end)
-                        alike.setdefault(key, []).append(pod)
-            yield from alike.values()
+        Args:
+            knowing: The number of an identity that has to be among those that are judged.
+        """
+        self.meet_all()
+        if self._population is None or self._population.next_of_address <= knowing:
+            self._population = population_of(self, self._counted)
+        return self._population
 
     def _told_by_labels(self, name: str, viewer: str) -> bool:
         """Whether addresses don't matter to whom a viewer takes a member's pods for."""
         judges = (self.judge(each) for each in {viewer, name})
         return self._hears(viewer, name) and not any(judge.selects_by_address for judge in judges)
-
-    def _kind(self, pod: str, end: str) -> tuple[int, int]:
-        return self.subject(pod)[0].number, self.seen(pod, end).number
 
     def check(self, end: str) -> None:
         """
@@ -430,12 +442,17 @@ class Deciding:
         pod = self._pod(end)
         if pod is not None and not pod.on_host:
             return pod.identity, False
-        member = self.view.members[self._cluster(end) or ""]
-        node = next(iter(member._store.nodes.values()), None)
-        labels = [] if node is None else [Label(K8S, *each) for each in node.labels.items()]
-        return Identity(RESERVED["host"], LabelSet.of([*labels, reserved("host")])), True
+        return self.subject_of(self.view.members[self._cluster(end) or ""], None), True
 
-    def _peer(self, end: str, cluster: str, judge: PolicyJudge) -> tuple[Identity, str]:
+    def subject_of(self, member: MemberView, labels: LabelSet | None) -> Identity:
+        """Whom a member's policies are about: pods with these labels; `None`: its nodes."""
+        if labels is not None:
+            return self.identity(member, labels)
+        node = next(iter(member._store.nodes.values()), None)
+        on_node = [] if node is None else [Label(K8S, *each) for each in node.labels.items()]
+        return Identity(RESERVED["host"], LabelSet.of([*on_node, reserved("host")]))
+
+    def peer(self, end: str, cluster: str, judge: PolicyJudge) -> tuple[Identity, str]:
         """
         Whom the nodes of a cluster take an end for, in the numbers of one of its judges, and why, if that
         is not what one would think.
@@ -482,7 +499,7 @@ class Deciding:
     def _seen(self, end: str, cluster: str | None) -> End:
         if cluster is None:
             return End(end, 0, LabelSet(()), "no cluster of the mesh judges it")
-        identity, because = self._peer(end, cluster, self.judge(cluster))
+        identity, because = self.peer(end, cluster, self.judge(cluster))
         return End(end, identity.number, identity.labels, because)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import attrs
 
@@ -32,11 +32,12 @@ from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.holding import hold
 from fleetmesh.mesh.identities import IDENTITY_BITS
 from fleetmesh.mesh.learnt_names import LearntNames
+from fleetmesh.mesh.matrix import ReachabilityMatrix, asked
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.policy_keeper import PolicyKeeper
-from fleetmesh.mesh.reach import Reachability, reachability
+from fleetmesh.mesh.reach import Reachability
 from fleetmesh.mesh.report import Report, report_of
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.tables import TableKeeper
@@ -304,27 +305,9 @@ class Mesh:
     def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
         self._members, self._allocations = change.members, change.allocations
-        members, last = self._members, self._viewpoint
-        views = {
-            name: MemberView.of(member) if name in change.written else last.members[name]
-            for name, member in members.items()
-        }
-        changed = delta.services(ServiceDelta)
-        report = self._report
-        view = attrs.evolve(
-            last,
-            snapshot=self._core.snapshot(),
-            members=views,
-            names={each.cluster_id: each.name for each in views.values()},
-            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
-            exporters=change.exporters,
-            touched=last.touched.with_more(
-                delta.new,
-                ((each.namespace, each.name) for each in changed),
-                everything=change.heard_anew,
-                known=None if report is None else report.view.snapshot.generation,
-            ),
-        )
+        last, report, changed = self._viewpoint, self._report, delta.services(ServiceDelta)
+        known = None if report is None else report.view.snapshot.generation
+        view = last.after(change, self._core.snapshot(), changed, known=known)
         hold(last, view, change)
         policies = changed_policies(change, changed)
         self._policies.note(view, change, services=bool(changed))
@@ -474,36 +457,39 @@ class Mesh:
         with self.judged() as deciding:
             return decide(self, deciding, source, destination, flow)
 
+    @overload
+    def reachability(self, *, protocol: str | None = ..., port: int | None = ...) -> ReachabilityMatrix: ...
+    @overload
+    def reachability(self, *, to: str, protocol: str = ..., port: int = ...) -> Reachability: ...
+    @overload
+    def reachability(self, *, source: str, protocol: str = ..., port: int = ...) -> Reachability: ...
     def reachability(
-        self, *, to: str | None = None, source: str | None = None, protocol: str = "TCP", port: int = 0
-    ) -> Reachability:
+        self,
+        *,
+        to: str | None = None,
+        source: str | None = None,
+        protocol: str | None = None,
+        port: int | None = None,
+    ) -> Reachability | ReachabilityMatrix:
         """
-        Which pods of the mesh can open connections to an end, or to which a pod or node can.
-
-        Asks for each kind of pod once: pods of one cluster with the same labels. Costs a look at each pod.
+        Which pods can open connections to an end, or which pods an end can open them to; without an end,
+        the matrix of all pods. Worked out for classes of pods that no policy tells apart.
 
         Args:
-            to: The destination: an end of `decide` that is no service.
-            source: The source, likewise. One of the two is to be given.
-            protocol, port: As of `decide`.
+            to, source: The destination or the source: an end of `decide` that is no service.
+            protocol, port: As of `decide`; the matrix is of all, unless they are given.
 
         Raises:
             NotFoundError: There is no such end; names the nearest.
-            ValueError: Neither or both of the ends are given, or something is malformed.
+            ValueError: Both ends are given, or something is malformed.
         """
-        end = to if source is None else source
-        if end is None or None not in (to, source):
-            raise ValueError("reachability of what; expected one of to and source")
-        flow = flow_of(protocol, port)
         with self.judged() as deciding:
-            return reachability(deciding, end, flow, to=source is None)
+            return asked(deciding, to=to, source=source, protocol=protocol, port=port)
 
     def who_can_reach(self, destination: str, *, protocol: str = "TCP", port: int = 0) -> tuple[str, ...]:
         """
-        The pods of the mesh whose connections to an end are allowed or redirected, sorted.
-
-        Raises:
-            NotFoundError, ValueError: See `reachability`.
+        The pods of the mesh whose connections to an end are allowed or redirected, sorted; raises what
+        `reachability` raises.
         """
         return self.reachability(to=destination, protocol=protocol, port=port).allowed
 

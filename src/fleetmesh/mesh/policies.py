@@ -31,9 +31,14 @@ class ReadPolicies:
     refused: tuple[tuple[PolicyObject, Refused], ...]
 
 
-def read_policies(view: Viewpoint, member: MemberView) -> ReadPolicies:
-    """All policies that a member has."""
-    reader = PolicyReader(view, member)
+def read_policies(view: Viewpoint, member: MemberView, *, flipped: bool = False) -> ReadPolicies:
+    """
+    All policies that a member has.
+
+    Args:
+        flipped: Whether they are to be read as if `policy-default-local-cluster` were the other way.
+    """
+    reader = PolicyReader(view, member, flipped=flipped)
     policies = [each for each in member._store.policies.values() if each.kind in KINDS]
     policies.sort(key=lambda each: place(each.key))
     rules: list[Rule] = []
@@ -56,12 +61,12 @@ def place(key: Key) -> str:
 class PolicyReader:
     """Reads single policies of a member, as they are to be understood in one state of its mesh."""
 
-    def __init__(self, view: Viewpoint, member: MemberView) -> None:
+    def __init__(self, view: Viewpoint, member: MemberView, *, flipped: bool = False) -> None:
         settings = member.settings
         self._view, self._member = view, member
         self._reading = Reading(
             member.name,
-            settings.policy_default_local_cluster,
+            settings.policy_default_local_cluster != flipped,
             not settings.disable_non_default_deny,
             view.strict,
             view.strict and not settings.policy_cidr_match_mode,
@@ -71,10 +76,11 @@ class PolicyReader:
         """Once as long as it lives, but for one whose rules hang on the services there are."""
         if policy.key in self._member._store.on_services:
             return _read(policy, self._with_services)
-        known = _KNOWN.get(id(policy))
+        number = id(policy), self._reading.default_local_cluster
+        known = _KNOWN.get(number)
         if known is not None and known[0]() is policy and known[1] == self._reading:
             return known[2]
-        found, number = _read(policy, self._reading), id(policy)
+        found = _read(policy, self._reading)
         _KNOWN[number] = (ref(policy, lambda _: _KNOWN.pop(number, None)), self._reading, found)
         return found
 
@@ -102,7 +108,7 @@ def _read(policy: PolicyObject, reading: Reading) -> tuple[Rule, ...] | Refused:
         return why
 
 
-_KNOWN: dict[int, tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
+_KNOWN: dict[tuple[int, bool], tuple[ref[PolicyObject], Reading, tuple[Rule, ...] | Refused]] = {}
 
 
 def hangs_on_services(policy: PolicyObject) -> bool:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,12 +14,11 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh.carving import used_by_nodes
+from fleetmesh.mesh.ends import Ends
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.lint import policy_findings
 from fleetmesh.mesh.names import View
 from fleetmesh.mesh.policies import conflicts, read_policies
-from fleetmesh.policy.lint import Known, lint
-from fleetmesh.policy.quirks import policy_quirks, unmatched_services
-from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.resources.manifests import unknown_kind_findings
 from fleetmesh.resources.model import PolicyObject
 from fleetmesh.services.addressing import declared_cluster_ips
@@ -69,8 +66,9 @@ def report_of(view: Viewpoint, last: Report | None, deciding: Deciding | None) -
         return last
     judged = _judged(view, last)
     found = [*view.read_findings, *_about_services(view, judged), *_about_mesh(view)]
+    ends = Ends(view)
     for member in view.members.values():
-        found.extend(_about_member(view, member, deciding))
+        found.extend(_about_member(view, member, deciding, ends))
     return Report(view, judged, ordered(found))
 
 
@@ -150,10 +148,12 @@ def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def member_findings(view: Viewpoint, name: str, deciding: Deciding | None) -> tuple[Finding, ...]:
     """What is to be said about a member and its objects, the worst first."""
-    return ordered(_about_member(view, view.members[name], deciding))
+    return ordered(_about_member(view, view.members[name], deciding, Ends(view)))
 
 
-def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None) -> Iterator[Finding]:
+def _about_member(
+    view: Viewpoint, member: MemberView, deciding: Deciding | None, ends: Ends
+) -> Iterator[Finding]:
     store = member._store
     for found in store.findings.values():
         yield from found
@@ -161,12 +161,8 @@ def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None
         yield from found
     yield from store.trouble.values()
     read = read_policies(view, member)
-    yield from unmatched_services(read.rules)
-    if not view.strict:
-        yield from policy_quirks(read.rules, _pod_ranges(view, member))
     yield from conflicts(view, member)
-    if read.rules and deciding is not None:
-        yield from lint(read.rules, _known(view, member, deciding))
+    yield from policy_findings(view, member, read, deciding, ends)
     for policy, why in read.refused:
         yield finding(
             "policy-rejected", policy.subject, f"{why}, so that it has no effect", where=policy.origin
@@ -179,40 +175,6 @@ def _about_member(view: Viewpoint, member: MemberView, deciding: Deciding | None
         yield from _failed(view, member)
     if view.topology.tenant(member.name):
         yield from _reachable(view, member)
-
-
-def _known(view: Viewpoint, member: MemberView, deciding: Deciding) -> Known:
-    heard = [name for name in view.members if name != member.name and view.hears(member.name, name)]
-
-    @cache
-    def spread(selector: LabelSelector) -> dict[str, int]:
-        found = deciding.spread(member.name, selector)
-        return {view.names[number]: count for number, count in found.items() if number}
-
-    @cache
-    def values(key: str) -> tuple[str, ...]:
-        """Most of a cluster's pods have few values of a key."""
-        found = {
-            labels.by_key[key].value
-            for name in (member.name, *heard)
-            for labels in view.members[name]._store.identities
-            if key in labels.by_key
-        }
-        return tuple(sorted(found))
-
-    return Known(member.name, heard, spread, values)
-
-
-def _pod_ranges(view: Viewpoint, member: MemberView) -> list[tuple[str, IPv4Network | IPv6Network]]:
-    """Where those that the member hears have their pods; nothing where networks select them."""
-    if "pods" in member.settings.policy_cidr_match_mode:
-        return []
-    return [
-        (other.name, ip_network(cidr, strict=False))
-        for other in view.members.values()
-        if other.name == member.name or view.hears(member.name, other.name)
-        for cidr in other.ranges.pod_cidrs
-    ]
 
 
 def _failed(view: Viewpoint, member: MemberView) -> Iterator[Finding]:

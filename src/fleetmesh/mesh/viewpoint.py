@@ -17,6 +17,8 @@ from fleetmesh.mesh.topology import Topology
 
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot
+    from fleetmesh.mesh.change import Change
+    from fleetmesh.mesh.delta import ServiceDelta
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Name, Store
 
@@ -115,6 +117,35 @@ class Viewpoint:
     exporters: CowMap[Name, frozenset[str]] = attrs.field(factory=CowMap)
     read_findings: tuple[Finding, ...] = ()
     touched: Touched = attrs.field(factory=Touched)
+
+    def after(
+        self, change: Change, snapshot: Snapshot, services: Iterable[ServiceDelta], *, known: int | None
+    ) -> Viewpoint:
+        """
+        The state that a transaction led to.
+
+        Args:
+            services: Those whose answers may have changed.
+            known: The generation up to which whoever asks knows what has changed.
+        """
+        members = {
+            name: MemberView.of(member) if name in change.written else self.members[name]
+            for name, member in change.members.items()
+        }
+        return attrs.evolve(
+            self,
+            snapshot=snapshot,
+            members=members,
+            names={each.cluster_id: each.name for each in members.values()},
+            failed=frozenset(each.cluster_id for each in members.values() if each.failed),
+            exporters=change.exporters,
+            touched=self.touched.with_more(
+                snapshot.generation,
+                ((each.namespace, each.name) for each in services),
+                everything=change.heard_anew,
+                known=known,
+            ),
+        )
 
     def member(self, number: int) -> MemberView:
         """The member of a cluster id."""

@@ -21,6 +21,7 @@ from fleetmesh.policy.labels import (
     LabelKey,
     LabelSet,
     is_service_name,
+    is_within,
 )
 from fleetmesh.policy.ports import MOST, read_icmp, read_port
 from fleetmesh.policy.reading import Field, Refused, read_selector
@@ -229,7 +230,7 @@ class _Spec:
         else:
             network = cidr.parsed(parse_prefix)
             for each, hole in zip(field["except"].items(), excepted, strict=True):
-                if hole.version != network.version or not hole.subnet_of(network):  # type: ignore[arg-type]
+                if not is_within(hole, network):
                     raise each.refuse(f"is {hole}, which is not within {network}")
             yield CidrSelector(network, excepted=excepted)
 

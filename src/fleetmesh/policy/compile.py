@@ -62,6 +62,7 @@ class Statements:
 
     _terms: Numbers = attrs.field(factory=Numbers)
     _names: Numbers = attrs.field(factory=Numbers)
+    _requirements: dict[Requirement, CoreRequirement] = attrs.field(factory=dict)
     _listeners: Numbers = attrs.field(factory=Numbers)
 
     def term(self, text: str) -> int:
@@ -74,6 +75,14 @@ class Statements:
     def listener(self, text: str) -> int:
         """Of an Envoy listener; 0 for none."""
         return self._listeners.of(text) if text else 0
+
+    def requirement(self, requirement: Requirement) -> CoreRequirement:
+        """What it asks for; the policies of a fleet have mostly the same ones."""
+        found = self._requirements.get(requirement)
+        if found is None:
+            terms = [self._terms.of(text) for text in _wanted(requirement)]
+            found = self._requirements[requirement] = (_is_negated(requirement), terms)
+        return found
 
     def terms(self, labels: LabelSet) -> list[int]:
         """Everything that a selector might ask of these labels."""
@@ -156,23 +165,11 @@ class Compiler:
     def selector(self, selector: Selector) -> CoreSelector:
         match selector:
             case LabelSelector():
-                return [self._requirement(each) for each in selector.requirements]
+                return [self.statements.requirement(each) for each in selector.requirements]
             case FqdnSelector():
                 return [self._any_of([f"{selector.label.source}:{selector.label.key}"])]
             case CidrSelector():
                 return list(self._cidr(selector))
-
-    def _requirement(self, requirement: Requirement) -> CoreRequirement:
-        key = requirement.key
-        if key.network is not None:
-            wanted = [_within(key.network)]
-        elif requirement.operator in {"Exists", "DoesNotExist"}:
-            wanted = list(_of_any_source(key, ""))
-        else:
-            wanted = [
-                text for value in sorted(requirement.values) for text in _of_any_source(key, f"={value}")
-            ]
-        return self._any_of(wanted, negated=requirement.operator in {"NotIn", "DoesNotExist"})
 
     def _cidr(self, selector: CidrSelector) -> Iterator[CoreRequirement]:
         modes = selector.modes(self.cidr_match_modes)
@@ -184,7 +181,7 @@ class Compiler:
             yield self._any_of(wanted)
         for group in selector.groups:
             wanted = [text for each in group_keys(group) for text in _of_any_source(each, "")]
-            yield self._any_of(wanted, negated=group.operator in {"NotIn", "DoesNotExist"})
+            yield self._any_of(wanted, negated=_is_negated(group))
         for hole in selector.excepted:
             yield self._any_of([self._inside(hole)], negated=True)
 
@@ -205,6 +202,22 @@ class Compiler:
 
     def _any_of(self, statements: Iterable[str], *, negated: bool = False) -> CoreRequirement:
         return negated, [self.statements.term(text) for text in statements]
+
+
+def _wanted(requirement: Requirement) -> Iterator[str]:
+    """The statements of which any is enough."""
+    key = requirement.key
+    if key.network is not None:
+        yield _within(key.network)
+    elif requirement.operator in {"Exists", "DoesNotExist"}:
+        yield from _of_any_source(key, "")
+    else:
+        for value in sorted(requirement.values):
+            yield from _of_any_source(key, f"={value}")
+
+
+def _is_negated(requirement: Requirement) -> bool:
+    return requirement.operator in {"NotIn", "DoesNotExist"}
 
 
 def _of_any_source(key: LabelKey, rest: str) -> Iterator[str]:

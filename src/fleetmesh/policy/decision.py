@@ -13,7 +13,8 @@ from fleetmesh.policy.labels import LabelSet
 from fleetmesh.policy.rule import Direction, Source
 
 FlowVerdict: TypeAlias = Literal["allow", "deny", "redirect"]
-_WORST: tuple[FlowVerdict, ...] = ("deny", "redirect", "allow")
+OUTCOMES: tuple[FlowVerdict, ...] = ("deny", "redirect", "allow")
+"""The worst first, in the order of the core's numbers."""
 
 
 @attrs.frozen
@@ -95,7 +96,7 @@ class End:
 
 def worst(verdicts: list[FlowVerdict]) -> FlowVerdict:
     """Deny before redirect before allow; nothing is allowed."""
-    return next((each for each in _WORST if each in verdicts), "allow")
+    return next((each for each in OUTCOMES if each in verdicts), "allow")
 
 
 @attrs.frozen

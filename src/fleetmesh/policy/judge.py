@@ -5,7 +5,7 @@ One cluster's policies over the identities that it knows.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import attrs
@@ -25,12 +25,11 @@ from fleetmesh.policy.labels import (
 )
 from fleetmesh.policy.matching import Request, dns_matches, http_matches
 from fleetmesh.policy.named import NamedAddresses
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry
+from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
     EVERYTHING,
     PROTOCOL_NUMBERS,
-    TIERS,
     Direction,
     DnsRule,
     HttpRule,
@@ -111,7 +110,7 @@ class _Match:
 
     @property
     def level(self) -> tuple[int, float]:
-        return TIERS.index(self.rule.tier), self.rule.priority
+        return self.rule.level
 
 
 @attrs.define(eq=False)
@@ -186,9 +185,9 @@ class PolicyJudge:
         return self._rules.get(policy, (0, ()))[1]
 
     @property
-    def rules(self) -> Iterator[Rule]:
+    def rules(self) -> Sequence[Rule]:
         """All of the cluster, in the order in which Cilium takes them."""
-        return (rule for policy in self._order for rule in self._rules[policy][1])
+        return [rule for policy in self._order for rule in self._rules[policy][1]]
 
     def hear(self, clusters: Iterable[int]) -> None:
         """The ids of the other clusters whose identities it knows."""
@@ -257,6 +256,14 @@ class PolicyJudge:
             if any(each in around for each in networks)
             for label in labels
         )
+
+    @property
+    def addresses_told_by(self) -> Hashable:
+        """Judges for which that is equal make the same of addresses, nobody's and pods'."""
+        options, named = self.options, self._named
+        groups = frozenset((tuple(networks), tuple(labels)) for networks, labels in self.groups.values())
+        told = (frozenset(each) for each in (named.networks, named.names, named.of_pods))
+        return options.dual_stack, frozenset(options.cidr_match_modes), groups, named.asks_pods, *told
 
     @property
     def selects_by_address(self) -> bool:
@@ -349,7 +356,7 @@ class PolicyJudge:
         one, other, why = found
         return Conflict(self._numbered[one].source, self._numbered[other].source, why)
 
-    def policy(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+    def policy(self, subject: Identity, *, on_host: bool = False) -> _core.EndpointPolicy:
         """
         By what an endpoint is judged, which follows the identities that come and go. After a change of any
         policy a look, which finds the same rule sets where the same rules speak.
@@ -357,14 +364,21 @@ class PolicyJudge:
         key = (subject.labels, on_host)
         changes, policy = self._policies.get(key, (0, None))
         if policy is None or changes != self._changes:
-            policy = self._repository.resolve(
-                self.registry.statements.terms(subject.labels),
-                self.registry.statements.named_ports(subject.named_ports),
-                on_host,
-                subject.labels.has("reserved", "init"),
-            )
+            policy = self._resolve(subject, on_host=on_host)
             self._policies[key] = (self._changes, policy)
         return policy
+
+    def _resolve(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
+        # The core has the statements on the labels of pods already.
+        known = self.registry.numbered(subject.number) if subject.number >= FIRST_OF_PODS else None
+        if known is not None and known.labels == subject.labels:
+            return self._repository.resolve_known(subject.number)
+        return self._repository.resolve(
+            self.registry.statements.terms(subject.labels),
+            self.registry.statements.named_ports(subject.named_ports),
+            on_host,
+            subject.labels.has("reserved", "init"),
+        )
 
     def _matches(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
@@ -450,7 +464,7 @@ class PolicyJudge:
                         each.rule.verdict,
                         each.rule.tier,
                         str(each.selector),
-                        "" if each.port_rule is None else _words(each.port),
+                        "" if each.port_rule is None else str(each.port),
                         not because and verdict != "pass",
                         because or ("it passes the flow on" if verdict == "pass" else ""),
                     )
@@ -514,12 +528,3 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
 
 def _single(address: IPv4Address | IPv6Address) -> Network:
     return ip_network((address.packed, address.max_prefixlen))
-
-
-def _words(port: PortRange) -> str:
-    protocol = next(name for name, number in PROTOCOL_NUMBERS.items() if number == port.protocol)
-    if port.name:
-        return f"{port.name}/{protocol}"
-    if not port.first:
-        return protocol
-    return f"{port.first}-{port.last}/{protocol}" if port.last > port.first else f"{port.first}/{protocol}"

@@ -53,7 +53,7 @@ class Label:
         return f"{self.source}:{self.key}" + (f"={self.value}" if self.value else "")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class LabelKey:
     """A key as selectors have it; of source `any` it stands for the key of whatever source."""
 
@@ -110,10 +110,7 @@ class LabelSet:
         (pkg/labels Label.HasKey).
         """
         if key.network is not None:
-            inside = any(
-                each.version == key.network.version and each.subnet_of(key.network)  # type: ignore[arg-type]
-                for each in self.networks
-            )
+            inside = any(is_within(each, key.network) for each in self.networks)
             return "" if inside else None
         found = self.by_key.get(key.key)
         if found is None or (key.source not in {ANY, found.source}):
@@ -176,6 +173,7 @@ def _named_ports(ports: tuple[ContainerPort, ...]) -> Mapping[str, NamedPort]:
     }
 
 
+@lru_cache(maxsize=4096)
 def ports_of(labels: LabelSet) -> Mapping[str, NamedPort]:
     """The named ports that an identity's labels tell, as they are part of it."""
     found = {}
@@ -186,6 +184,16 @@ def ports_of(labels: LabelSet) -> Mapping[str, NamedPort]:
             name, protocol, number = part.split(".")
             found[name] = NamedPort(_PROTOCOLS[protocol], int(number))
     return found
+
+
+def is_within(inner: Network, outer: Network) -> bool:
+    """Whether all addresses of one network are the other's; networks of two families share none."""
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def overlap(one: Network, other: Network) -> bool:
+    """Whether two networks share addresses."""
+    return one.version == other.version and one.overlaps(other)
 
 
 def is_service_name(text: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleetmesh.findings import Finding, finding
-from fleetmesh.policy.labels import Network
+from fleetmesh.policy.labels import Network, is_within, overlap
 from fleetmesh.policy.rule import Rule
 from fleetmesh.policy.selectors import CidrSelector, LabelSelector
 
@@ -58,7 +58,7 @@ def _addresses_of_pods(rules: Sequence[Rule], pod_ranges: Sequence[tuple[str, Ne
             within = [
                 f"{member}'s {pods}"
                 for member, pods in pod_ranges
-                if _overlap(pods, peer.network) and not any(_contains(hole, pods) for hole in peer.excepted)
+                if overlap(pods, peer.network) and not any(is_within(pods, hole) for hole in peer.excepted)
             ]
             if within:
                 yield finding(
@@ -68,14 +68,6 @@ def _addresses_of_pods(rules: Sequence[Rule], pod_ranges: Sequence[tuple[str, Ne
                     "to Cilium networks select no pods, by the specification they do",
                     where=rule.source.origin,
                 )
-
-
-def _overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
-
-
-def _contains(outer: Network, inner: Network) -> bool:
-    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def _reopened(rules: Sequence[Rule]) -> Iterator[Finding]:

@@ -30,6 +30,9 @@ RESERVED: Mapping[str, int] = {
 }
 """pkg/identity numericidentity.go."""
 
+FIRST_OF_PODS = 256
+"""Below are the reserved ones, which every cluster has."""
+
 FIRST_LOCAL = 1 << 24
 """Of addresses, which no other cluster knows by their numbers."""
 
@@ -64,7 +67,7 @@ class IdentityRegistry:
     _made: dict[LabelSet, Identity] = attrs.field(factory=dict, init=False)
     _labelled: dict[int, dict[LabelSet, Identity]] = attrs.field(factory=dict, init=False)
     _lent: dict[int, int] = attrs.field(factory=dict, init=False)
-    _taken: set[int] = attrs.field(factory=set, init=False)
+    _known: dict[int, Identity] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         for name, number in RESERVED.items():
@@ -80,21 +83,30 @@ class IdentityRegistry:
             }
         terms = self.statements.terms(identity.labels)
         ports = self.statements.named_ports(identity.named_ports)
-        self._taken.add(identity.number)
+        self._known[identity.number] = identity
         self.core.set(identity.number, terms, ports)
 
     def forget(self, number: int) -> None:
         """Nobody has it any more, nor with more labels."""
-        self._taken.discard(number)
+        self._known.pop(number, None)
         self.core.remove(number)
         for made in self._labelled.pop(number, {}).values():
             del self._lent[made.number]
             self.forget(made.number)
 
+    def numbered(self, number: int) -> Identity | None:
+        """The identity of that number, if there is one."""
+        return self._known.get(number)
+
+    @property
+    def next_of_address(self) -> int:
+        """The number that an address with labels that were never asked about would get."""
+        return FIRST_LOCAL + len(self._made)
+
     def of_address(self, labels: LabelSet) -> Identity:
         """That of an address with these labels."""
         if labels not in self._made:
-            self._made[labels] = Identity(FIRST_LOCAL + len(self._made), labels)
+            self._made[labels] = Identity(self.next_of_address, labels)
             self.know(self._made[labels])
         return self._made[labels]
 
@@ -109,7 +121,7 @@ class IdentityRegistry:
         found = LabelSet.of([*identity.labels, *labels])
         if found not in made:
             last = identity.number | ((1 << cluster_shift) - 1)
-            number = next(each for each in range(last, 0, -1) if each not in self._taken)
+            number = next(each for each in range(last, 0, -1) if each not in self._known)
             made[found] = Identity(number, found, identity.named_ports)
             self.know(made[found])
             self._lent[number] = identity.number

@@ -54,6 +54,18 @@ class PortRange:
     last: int = 0
     name: str = ""
 
+    def __str__(self) -> str:
+        if self.protocol == ANY_PROTOCOL:
+            return "everything"
+        protocol = next(name for name, number in PROTOCOL_NUMBERS.items() if number == self.protocol)
+        if self.name:
+            return f"{self.name}/{protocol}"
+        if not self.first:
+            return protocol
+        return (
+            f"{self.first}-{self.last}/{protocol}" if self.last > self.first else f"{self.first}/{protocol}"
+        )
+
 
 EVERYTHING = PortRange(ANY_PROTOCOL)
 
@@ -151,3 +163,8 @@ class Rule:
     of_services: bool = False
     default_deny: bool = True
     on_host: bool = False
+
+    @property
+    def level(self) -> tuple[int, float]:
+        """Rules of a lower one decide first."""
+        return TIERS.index(self.tier), self.priority

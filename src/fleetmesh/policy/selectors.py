@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal, TypeAlias
 
@@ -34,7 +35,7 @@ _GROUP_VALUE = "+"
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Requirement:
     """One condition on one key."""
 
@@ -58,7 +59,7 @@ class Requirement:
         values = ", ".join(sorted(self.values))
         match self.operator:
             case "Equals":
-                return f"{self.key}={values}"
+                return f"{self.key}={values}" if values else str(self.key)
             case "In":
                 return f"{self.key} in ({values})"
             case "NotIn":
@@ -69,7 +70,7 @@ class Requirement:
                 return f"!{self.key}"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class LabelSelector:
     """All of the requirements; with none it selects everything."""
 
@@ -119,12 +120,13 @@ class LabelSelector:
 WILDCARD = LabelSelector()
 
 
+@lru_cache(maxsize=1 << 16)
 def equals(key: LabelKey, value: str) -> Requirement:
-    """That label, as `matchLabels` says it."""
+    """That label, as `matchLabels` says it; policies say the same ones over and over."""
     return Requirement(key, "Equals", frozenset({value}))
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class CidrSelector:
     """
     Addresses outside of the mesh: those in a network, or in the networks of groups, without exceptions.
@@ -184,7 +186,7 @@ class CidrSelector:
         return text + "".join(f" except {each}" for each in self.excepted)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class FqdnSelector:
     """The addresses that names have resolved to, names being told by a name or by a pattern."""
 
