@@ -4,11 +4,13 @@ What a viewer decides with: for each frontend the backends and their Maglev tabl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from fleetmesh.errors import NotFoundError
+from fleetmesh.policy.entries import PolicyTables
 from fleetmesh.records import PROTOCOL_NAMES
 from fleetmesh.services.global_service import Backend, Frontend, Viewpoint, frontends_of
 from fleetmesh.services.words import FRONTEND_TYPES
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fleetmesh._core import PolicyTables as CorePolicyTables
     from fleetmesh._core import Selection
     from fleetmesh._core import Tables as CoreTables
 
@@ -44,6 +47,7 @@ class Tables:
     _number: int
     _node: str | None
     _core: CoreTables | None  # None where the viewer has failed: then it sees nothing
+    _policy: Callable[[], CorePolicyTables]
 
     def __repr__(self) -> str:
         return f"<Tables of {self.viewer!r}, generation {self.generation}>"
@@ -52,6 +56,14 @@ class Tables:
     def services(self) -> tuple[tuple[str, str], ...]:
         """(namespace, name) of every service of which the viewer has a frontend, sorted."""
         return () if self._core is None else tuple(self._core.services())
+
+    @property
+    def policy(self) -> PolicyTables:
+        """
+        Whom the viewer's cluster takes an address for, and the entries of its policies. Made when they are
+        first asked for.
+        """
+        return PolicyTables(self._view.names, self._policy())
 
     def lookup_table(self, namespace: str, name: str, frontend: Frontend | None = None) -> Ranks:
         """

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 import fleetmesh as fm
+from doubles.ends_of_packets import VERDICTS, packet, processed
 from doubles.policy import Packet, Side, verdict_of, world_of
 from doubles.policy_core import CoreWorld
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS
@@ -60,16 +61,20 @@ def test_the_core_decides_as_cilium(name: str) -> None:
         assert found == {each: side and side | left for each, side in expected.items()}, query
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_mesh_decides_as_cilium(name: str) -> None:
-    case = CASES[name]
+def mesh_of(case: dict[str, Any]) -> fm.Mesh:
     mesh = fm.Mesh("golden")
     for cluster, declared in case["clusters"].items():
         settings = fm.ClusterSettings(**declared.get("config") or {})
         mesh.join(cluster, cluster_id=declared["id"], settings=settings).apply(declared["manifests"])
     for hostname, addresses in (case.get("dns") or {}).items():
         mesh.dns[hostname] = addresses
+    return mesh
 
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mesh_decides_as_cilium(name: str) -> None:
+    case = CASES[name]
+    mesh = mesh_of(case)
     refused = {
         cluster: sorted(each.subject for each in member.findings if each.code == "policy-rejected")
         for cluster, member in mesh.members.items()
@@ -87,6 +92,34 @@ def test_a_mesh_decides_as_cilium(name: str) -> None:
                 found = {name: getattr(side, name) for name in ASSERTED if name != "spec_verdict"}
                 assert found == {name: other.get(name) for name in found}, query
         assert decision.verdict == expected["verdict"], query
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_packets_fare_as_cilium_decides(name: str) -> None:
+    case = CASES[name]
+    mesh = mesh_of(case)
+    for number, query in enumerate(case["queries"]):
+        flow = (query["from"], query["to"], query["proto"], query["port"])
+        found = processed(mesh, *flow, source_port=50000 + number)
+        if found is None:
+            continue
+        expected = query["expect"]
+        sides = [expected.get(each) for each in ("egress", "ingress")]
+        wanted = [0 if side is None else VERDICTS[side["verdict"]] for side in sides]
+        if "deny" in (sides[0] or {}).values():
+            wanted[1] = 0  # it does not get there
+        assert found == (VERDICTS[expected["verdict"]], *wanted), query
+
+
+def test_nearly_all_flows_can_be_sent_as_packets() -> None:
+    left = [
+        (query["from"], query["to"])
+        for case in CASES.values()
+        for mesh in [mesh_of(case)]
+        for query in case["queries"]
+        if packet(mesh, query["from"], query["to"], query["proto"], query["port"], 1) is None
+    ]
+    assert len(left) < 120, left
 
 
 def test_in_mode_strict_a_mesh_decides_as_the_specification_says() -> None:

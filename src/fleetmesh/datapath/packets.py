@@ -29,7 +29,8 @@ class Packets:
         destination: Likewise.
         source_port: uint16, plain numbers. Of ICMP what tells conversations apart, such as the
             identifier of an echo.
-        destination_port: Likewise.
+        destination_port: Likewise; of ICMP the type of the message, as policies ask for it. What answers
+            has the two the other way round.
         protocol: uint8, IANA's number.
         tcp_flags: uint8; looked at for TCP only.
         time: uint64, nanoseconds from any beginning; never less than the time of the packet before.
@@ -138,8 +139,10 @@ class Decisions:
         backend: uint32, a number that `Datapath.backend` knows; 0 without a backend.
         service: uint32, a number that `Datapath.frontend` knows: the service that the packet went to, or else
             that it answers for; 0 where no service is concerned.
-        source_identity: uint32; 0 where it is not known.
-        destination_identity: uint32.
+        source_identity: uint32, whom the data path's cluster takes the source for, in `Mesh.process` the
+            destination's; 0 where the packet was not looked at so far.
+        destination_identity: uint32, likewise the destination; in `Mesh.process` as the source's cluster
+            sees it.
         proxy_port: uint16, of the L7 proxy that takes over; else 0.
     """
 

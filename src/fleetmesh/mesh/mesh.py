@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fleetmesh._core import Delta as CoreDelta
+    from fleetmesh._core import PolicyTables
     from fleetmesh.datapath import Datapath, Decisions, Packets
     from fleetmesh.mesh.compare import Comparison
     from fleetmesh.policy.decision import Decision
@@ -305,9 +306,15 @@ class Mesh:
     def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
         self._members, self._allocations = change.members, change.allocations
-        last, report, changed = self._viewpoint, self._report, delta.services(ServiceDelta)
-        known = None if report is None else report.view.snapshot.generation
-        view = last.after(change, self._core.snapshot(), changed, known=known)
+        last, report = self._viewpoint, self._report
+        changed = delta.services(ServiceDelta)
+        touched = last.touched.with_more(
+            delta.new,
+            ((each.namespace, each.name) for each in changed),
+            everything=change.heard_anew,
+            known=None if report is None else report.view.snapshot.generation,
+        )
+        view = last.after(change, self._core.snapshot(), touched)
         hold(last, view, change)
         policies = changed_policies(change, changed)
         self._policies.note(view, change, services=bool(changed))
@@ -555,7 +562,12 @@ class Mesh:
     def tables_of(self, view: Viewpoint, seen_from: str) -> Tables:
         """What a viewer decides with at a state of this mesh."""
         number, node = cluster_and_node(view.names, seen_from)
-        return self._tables.get(view, number, node)
+        return self._tables.get(view, number, node, lambda: self._policy_tables(view, view.names[number]))
+
+    def _policy_tables(self, view: Viewpoint, member: str) -> PolicyTables:
+        with self.judged() as newest:
+            deciding = newest if newest.view is view else Deciding(view, self._dns.parsed())
+            return deciding.tables(member)
 
     @contextmanager
     def judged(self) -> Iterator[Deciding]:

@@ -4,6 +4,7 @@ The tables of a mesh's viewers, each made of the ones before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 import attrs
@@ -30,8 +31,10 @@ class TableKeeper:
 
     _newest: WeakValueDictionary[tuple[str, int, str], Tables] = attrs.field(factory=WeakValueDictionary)
 
-    def get(self, view: Viewpoint, number: int, node: str | None) -> Tables:
-        """The viewer's tables at that state."""
+    def get(
+        self, view: Viewpoint, number: int, node: str | None, policy: Callable[[], _core.PolicyTables]
+    ) -> Tables:
+        """The viewer's tables at that state; those of policy are made when they are asked for."""
         viewer = view.names[number] if node is None else f"{view.names[number]}/{node}"
         settings = view.member(number).settings
         key = (viewer, settings.maglev_table_size, settings.maglev_hash_seed)
@@ -42,6 +45,6 @@ class TableKeeper:
             core = core_tables(view, number, node)
         else:
             core = last._core.advance(view.snapshot)
-        tables = Tables(viewer, view.snapshot.generation, view, number, node, core)
+        tables = Tables(viewer, view.snapshot.generation, view, number, node, core, policy)
         self._newest[key] = tables
         return tables

@@ -18,7 +18,6 @@ from fleetmesh.mesh.topology import Topology
 if TYPE_CHECKING:
     from fleetmesh._core import Snapshot
     from fleetmesh.mesh.change import Change
-    from fleetmesh.mesh.delta import ServiceDelta
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Name, Store
 
@@ -118,33 +117,20 @@ class Viewpoint:
     read_findings: tuple[Finding, ...] = ()
     touched: Touched = attrs.field(factory=Touched)
 
-    def after(
-        self, change: Change, snapshot: Snapshot, services: Iterable[ServiceDelta], *, known: int | None
-    ) -> Viewpoint:
-        """
-        The state that a transaction led to.
-
-        Args:
-            services: Those whose answers may have changed.
-            known: The generation up to which whoever asks knows what has changed.
-        """
-        members = {
+    def after(self, change: Change, snapshot: Snapshot, touched: Touched) -> Viewpoint:
+        """The state that a transaction has led to."""
+        views = {
             name: MemberView.of(member) if name in change.written else self.members[name]
             for name, member in change.members.items()
         }
         return attrs.evolve(
             self,
             snapshot=snapshot,
-            members=members,
-            names={each.cluster_id: each.name for each in members.values()},
-            failed=frozenset(each.cluster_id for each in members.values() if each.failed),
+            members=views,
+            names={each.cluster_id: each.name for each in views.values()},
+            failed=frozenset(each.cluster_id for each in views.values() if each.failed),
             exporters=change.exporters,
-            touched=self.touched.with_more(
-                snapshot.generation,
-                ((each.namespace, each.name) for each in services),
-                everything=change.heard_anew,
-                known=known,
-            ),
+            touched=touched,
         )
 
     def member(self, number: int) -> MemberView:
