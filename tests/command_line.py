@@ -16,6 +16,7 @@ from fleetmesh.cli.app import app
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOP = str(EXAMPLES / "shop")
+GUARDED = str(EXAMPLES / "shop-guarded")
 PROGRAM = (sys.executable, "-m", "fleetmesh.cli")
 
 

@@ -118,6 +118,17 @@ void register_policy(py::module_& module) {
           py::arg("ingress"), py::arg("peer"), py::arg("protocol"), py::arg("port"),
           "(found, precedence, authentication, whether that is explicit, number of the rule).")
       .def(
+          "answers",
+          [](const EndpointPolicy& self, bool ingress, std::uint32_t peer) {
+            std::vector<std::tuple<std::uint32_t, bool, std::uint32_t, std::uint32_t>> rows;
+            for (const auto& [start, answer] :
+                 self.answers(ingress ? Direction::ingress : Direction::egress, peer))
+              rows.emplace_back(start, answer.found, answer.entry.precedence, answer.entry.rule);
+            return rows;
+          },
+          py::arg("ingress"), py::arg("peer"),
+          "(protocol << 16 | port from which on it holds, found, precedence, number of the rule) each.")
+      .def(
           "entries",
           [](const EndpointPolicy& self) {
             using Row = std::tuple<bool, std::uint32_t, std::uint8_t, std::uint16_t, std::uint8_t,

@@ -43,6 +43,22 @@ Answer EndpointPolicy::lookup(Direction direction, IdentityNumber peer, std::uin
   return found ? found->verdicts().lookup(peer, protocol, port) : Verdicts::kOpen;
 }
 
+std::vector<std::pair<std::uint32_t, Answer>> EndpointPolicy::answers(Direction direction,
+                                                                      IdentityNumber peer) const {
+  const auto& found = side(direction);
+  if (!found) return {{0, Verdicts::kOpen}};
+  const Verdicts& verdicts = found->verdicts();
+  if (!verdicts.enforced) return {{0, Verdicts::kOpen}};
+  if (verdicts.classes.empty()) return {{0, Answer{}}};
+  Verdicts::ClassId id = verdicts.class_of.find(peer);
+  if (id == Verdicts::kNoClass) id = verdicts.fallback(peer);
+  const Verdicts::Class& of = verdicts.classes[id];
+  std::vector<std::pair<std::uint32_t, Answer>> all;
+  for (std::uint32_t at = of.first; at < of.first + of.count; ++at)
+    all.emplace_back(verdicts.starts[at], verdicts.answers[at]);
+  return all;
+}
+
 void EndpointPolicy::each_entry(const std::function<void(const Key&, const Entry&)>& visit) const {
   for (const auto* each : {&egress_, &ingress_})
     if (*each) (*each)->verdicts().each_entry(visit);

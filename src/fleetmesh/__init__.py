@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from fleetmesh.mesh import ClusterSettings as ClusterSettings
     from fleetmesh.mesh import Comparison as Comparison
     from fleetmesh.mesh import Delta as Delta
+    from fleetmesh.mesh import FlowChange as FlowChange
+    from fleetmesh.mesh import FlowChanges as FlowChanges
     from fleetmesh.mesh import Member as Member
     from fleetmesh.mesh import Mesh as Mesh
     from fleetmesh.mesh import Topology as Topology
@@ -89,6 +91,8 @@ _HOMES = {
         "ClusterSettings",
         "Comparison",
         "Delta",
+        "FlowChange",
+        "FlowChanges",
         "Member",
         "Mesh",
         "Topology",
@@ -130,6 +134,8 @@ __all__ = [
     "Explanation",
     "Finding",
     "FleetmeshError",
+    "FlowChange",
+    "FlowChanges",
     "Frontend",
     "GlobalService",
     "InvalidClusterIdError",

@@ -392,6 +392,12 @@ class EndpointPolicy:
     What one endpoint is judged by.
     """
     def __len__(self) -> int: ...
+    def answers(
+        self, ingress: bool, peer: typing.SupportsInt | typing.SupportsIndex
+    ) -> list[tuple[int, bool, int, int]]:
+        """
+        (protocol << 16 | port from which on it holds, found, precedence, number of the rule) each.
+        """
     def enforced(self, ingress: bool) -> bool:
         """
         Whether any rule speaks about that direction.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from command_line import EXAMPLES, SHOP, answer, run
+from command_line import EXAMPLES, GUARDED, SHOP, answer, run
 
 BACKEND = {"cluster", "address", "port", "protocol", "port_names", "state", "weight", "nodes"}
 FINDING = {"code", "severity", "subject", "message", "evidence", "fix", "where"}
@@ -193,11 +193,13 @@ def test_compare_of_a_drained_cluster() -> None:
         "notes",
         "blind",
         "rows",
+        "flows",
         "traffic",
         "new_findings",
         "settled_findings",
     }
     assert found["changes"] == ["drain west"]
+    assert found["flows"] == {"lost": [], "gained": [], "changed": []}
     assert found["blind"] == []
     assert set(row) == {
         "viewer",
@@ -288,6 +290,49 @@ def test_compare_with_another_folder(tmp_path: Path) -> None:
     assert rows[0]["share_after"] == pytest.approx({"east": 6 / 14, "north": 2 / 14, "west": 6 / 14})
 
 
+def test_compare_has_the_flows_that_policies_gain_and_lose() -> None:
+    lost = answer("compare", SHOP, "--with", GUARDED)["flows"]["lost"]
+    gained = answer("compare", GUARDED, "--with", SHOP)["flows"]["gained"]
+    first = lost[0]
+
+    assert all(
+        set(each)
+        == {
+            "from",
+            "to",
+            "sources",
+            "destinations",
+            "ports",
+            "before",
+            "after",
+            "pairs",
+            "witness",
+            "because",
+        }
+        for each in lost
+    )
+    assert first["witness"] == {
+        "source": "entity:world-ipv4",
+        "destination": first["destinations"][0]["first"],
+        "protocol": "TCP",
+        "port": 80,
+    }
+    assert (first["from"], first["to"]) == ("the world", "shop/storefront in north")
+    assert (first["before"], first["after"], first["pairs"]) == ("allow", "deny", 2)
+    assert [set(each) for each in first["sources"]] == 2 * [
+        {"kind", "cluster", "namespace", "name", "labels", "ends", "first"}
+    ]
+    assert first["ports"][0] == {"protocol": "TCP", "first": 1, "last": 65535}
+    assert set(first["because"]) == {"text", "rule", "side", "state"}
+    assert (first["because"]["side"], first["because"]["state"]) == ("ingress", "after")
+    assert first["because"]["rule"]["path"] == "spec.ingressDeny[0]"
+    assert first["because"]["rule"]["where"].startswith(str(EXAMPLES / "shop-guarded" / "storefront.yaml"))
+    assert [(each["before"], each["after"], each["pairs"]) for each in gained] == [
+        ("deny", "allow", each["pairs"]) for each in lost
+    ]
+    assert gained[0]["because"]["state"] == "before"
+
+
 def test_findings_are_those_of_the_mesh_and_severity_leaves_some_out() -> None:
     folder = str(EXAMPLES / "shared-services")
     found = answer("findings", folder)
@@ -329,7 +374,7 @@ def test_a_single_manifest_is_a_cluster() -> None:
         ("backends", SHOP, "shop/cart"),
         ("resolve", SHOP, "cart.shop.svc.cluster.local"),
         ("explain", SHOP, "shop/cart"),
-        ("compare", SHOP, "--drain", "west"),
+        ("compare", SHOP, "--with", GUARDED),
         ("findings", SHOP),
         ("demo",),
     ],

@@ -32,6 +32,8 @@ BROKEN = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: [\n"
         (("resolve", SHOP, "cart", "--type", "MX"), "'MX' is not one of"),
         (("compare", SHOP), "give either --with PATH, or changes"),
         (("compare", SHOP, "--with", SHOP, "--drain", "west"), "give either --with PATH, or changes"),
+        (("compare", SHOP, "--with", "no-such-folder"), "'no-such-folder' does not exist"),
+        (("compare", SHOP, "--with", SHOP, "--traffic"), "--traffic goes with changes, not with --with"),
         (("compare", SHOP, "--fail", "nort"), "there is no member 'nort'; did you mean north"),
         (("compare", SHOP, "--unshare", "shop/cart@"), "'shop/cart@' names no cluster after @"),
         (("compare", SHOP, "--unshare", "cart@east"), "'cart' is not NAMESPACE/NAME"),

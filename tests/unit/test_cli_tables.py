@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from command_line import EXAMPLES, PROGRAM, SHOP, run
+from command_line import EXAMPLES, GUARDED, PROGRAM, SHOP, run
 from doubles.mesh_manifests import SERVED
 
 EVERY_TABLE = [
@@ -23,6 +24,7 @@ EVERY_TABLE = [
     ("explain", SHOP, "shop/cart"),
     ("compare", SHOP, "--fail", "east"),
     ("compare", SHOP, "--with", str(EXAMPLES / "stateful")),
+    ("compare", SHOP, "--with", GUARDED),
     ("up", SHOP, "--once"),
 ]
 
@@ -74,6 +76,39 @@ def test_a_comparison_names_what_is_left_without_backends() -> None:
     assert "east: cut off or gone, sees nothing" in text
     assert "Left without any backend: shop/orders-db in west, north." in text
     assert "east 100% nobody -2 east" in text
+
+
+def test_compare_names_a_witness_and_the_rule_of_flows_that_are_lost() -> None:
+    text = words(run("compare", SHOP, "--with", GUARDED).stdout)
+
+    assert "lost all ports but TCP 5432, " in text
+    assert "from shop/checkout in east, west, north to shop/orders-db in east why spec.ingress[0] of" in text
+    assert "which is new, isolates east/shop/orders-db-0, and no rule allows it" in text
+    assert "flows lost, of" in text
+
+
+def test_compare_prints_a_few_flows_and_counts_the_rest(tmp_path: Path) -> None:
+    policies = [
+        f"""
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{name: p{number}, namespace: shop}}
+spec:
+  endpointSelector: {{matchLabels: {{app.kubernetes.io/name: cart}}}}
+  egress: [{{toEntities: [all], toPorts: [{{ports: [{{port: "{80 + number}", protocol: TCP}}]}}]}}]
+"""
+        for number in range(12)
+    ]
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder, given in ((before, policies[:1]), (after, policies)):
+        shutil.copytree(SHOP, folder)
+        (folder / "east" / "policies.yaml").write_text("---".join(given))
+
+    text = words(run("compare", str(before), "--with", str(after)).stdout)
+
+    assert text.count("gained TCP") == 8
+    assert "gained 3 more, " in text
+    assert "-o json has all of them" in text
 
 
 def test_an_explanation_says_in_words_why_a_backend_is_out_and_what_would_change_it() -> None:

@@ -23,7 +23,7 @@ SHOWN = [
     for command, printed in BLOCK.findall(path.read_text())
 ]
 
-SERVED = {
+SERVED: dict[str, dict[str, dict[str, str]]] = {
     "shop": {
         "shop/cart": {"east": "east 2", "west": "west 2", "north": "north 1"},
         "shop/catalog": dict.fromkeys(("east", "west", "north"), "east 2, west 2"),
@@ -51,6 +51,7 @@ SERVED = {
         "accounts/teller": {"web": "web 3"},
     },
 }
+SERVED["shop-guarded"] = SERVED["shop"]  # policies take no backend away
 
 
 def load(example: str) -> fm.Mesh:

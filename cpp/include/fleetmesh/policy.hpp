@@ -156,6 +156,8 @@ class EndpointPolicy {
 
   // The first packet of a connection. Where nothing is enforced, it is allowed.
   Answer lookup(Direction direction, IdentityNumber peer, std::uint8_t protocol, std::uint16_t port) const;
+  // All of them, with the protocol << 16 | port from which on each holds, in ascending order from 0.
+  std::vector<std::pair<std::uint32_t, Answer>> answers(Direction direction, IdentityNumber peer) const;
 
   // Calls visit(const Key&, const Entry&) for everything that Cilium's policy map would hold.
   void each_entry(const std::function<void(const Key&, const Entry&)>& visit) const;

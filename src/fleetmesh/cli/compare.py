@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetmesh.cli import findings, options, plain, traffic
+from fleetmesh.cli import findings, flows, options, plain, traffic
 from fleetmesh.cli.loading import code_of, conclude, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
@@ -51,7 +51,8 @@ def command(
     What would move if something were different.
 
     Either another folder (--with), or changes tried on a copy, one after the other in the order given.
-    Shown is for each service and viewer who gets which part of new connections, before and after all.
+    Shown is for each service and viewer who gets which part of new connections, before and after all; and
+    which flows policies allow or refuse that they did not before, with the rule responsible.
     """
     changes = steps_of(ctx)
     if bool(other) == bool(changes):
@@ -78,13 +79,15 @@ def answer(before: Mesh, after: Mesh, changes: Sequence[str], notes: Sequence[st
     What differs, and which findings come and go.
     """
     had, has = before.findings, after.findings
+    comparison = before.compare(after)
     return {
         "mesh": before.name,
         "members": list(dict.fromkeys([*before.members, *after.members])),
         "changes": list(changes),
         "notes": list(notes),
         "blind": [name for name in before.members if _sees(before, name) and not _sees(after, name)],
-        "rows": [plain.comparison_row(each) for each in before.compare(after)],
+        "rows": [plain.comparison_row(each) for each in comparison],
+        "flows": flows.answer(comparison.flows),
         "new_findings": [plain.finding(each) for each in has if each not in had],
         "settled_findings": [plain.finding(each) for each in had if each not in has],
     }
@@ -120,6 +123,9 @@ def draw(paper: Paper, data: plain.Plain) -> None:
     if data["traffic"]:
         paper.blank()
         traffic.draw(paper, data["traffic"], data["members"])
+    if any(data["flows"].values()):
+        paper.blank()
+        flows.draw(paper, data["flows"])
     draw_findings(paper, data)
 
 
@@ -130,7 +136,7 @@ def draw_rows(paper: Paper, rows: Sequence[dict[str, Any]], members: Sequence[st
     MOVED is the part of the Maglev table that leads elsewhere; below it, what of that need not have moved.
     """
     if not rows:
-        paper.line("Nothing moves.")
+        paper.line("No service moves.")
         return
     alike: dict[tuple[str, ...], list[str]] = {}
     for row in rows:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from fleetmesh.cli import compare, exits, options, plain, services, status, traffic
+from fleetmesh.cli import compare, exits, flows, options, plain, services, status, traffic
 from fleetmesh.cli.loading import code_of
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
@@ -117,7 +117,7 @@ def draw_state(paper: Paper, data: plain.Plain, path: Path) -> None:
 def _tell(watcher: DirectoryWatcher, update: Update, form: Format, sample: traffic.Sample | None) -> bool:
     data = change(watcher.mesh, update, sample)
     told = ("rows", "joined", "left", "new_findings", "settled_findings")
-    if form == "table" and not any(data[key] for key in told):
+    if form == "table" and not any(data[key] for key in told) and not any(data["flows"].values()):
         return True
     return emit(form, data, lambda paper: draw_change(paper, data, watcher.path), stream=True)
 
@@ -135,6 +135,7 @@ def change(mesh: Mesh, update: Update, sample: traffic.Sample | None) -> plain.P
         "joined": dict(update.joined),
         "left": list(update.left),
         "rows": [plain.comparison_row(each) for each in update.comparison],
+        "flows": flows.answer(update.comparison.flows),
         "traffic": sample.look() if sample else [],
         "new_findings": [plain.finding(each) for each in update.new_findings],
         "settled_findings": [plain.finding(each) for each in update.settled],
@@ -158,4 +159,7 @@ def draw_change(paper: Paper, data: plain.Plain, root: Path) -> None:
     if data["traffic"]:
         paper.blank()
         traffic.draw(paper, data["traffic"], data["members"])
+    if any(data["flows"].values()):
+        paper.blank()
+        flows.draw(paper, data["flows"])
     compare.draw_findings(paper, data)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from fleetmesh.mesh.compare import Comparison, ComparisonRow
 from fleetmesh.mesh.delta import AddressDelta, Delta, PolicyDelta, ServiceDelta
+from fleetmesh.mesh.impact import FlowChange, FlowChanges
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.mesh import Mesh
 from fleetmesh.mesh.settings import ClusterSettings
@@ -18,6 +19,8 @@ __all__ = [
     "Comparison",
     "ComparisonRow",
     "Delta",
+    "FlowChange",
+    "FlowChanges",
     "Member",
     "Mesh",
     "PolicyDelta",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from fleetmesh.mesh.impact import FlowChanges, compare_flows
 from fleetmesh.mesh.movement import STILL, Movement, Selections, movement, selections_of
 from fleetmesh.mesh.tables import core_tables
 from fleetmesh.records import PROTOCOL_NAMES
@@ -88,13 +89,15 @@ class ComparisonRow:
 @attrs.frozen(repr=False)
 class Comparison:
     """
-    What differs between two states of a mesh. Iterating gives the rows; false where there are none.
+    What differs between two states of a mesh. Iterating gives the rows; false where nothing does.
 
     Attributes:
         rows: Sorted by service, then in order of the viewers' cluster ids.
+        flows: Which connections policies decide otherwise. Iterating leaves them out.
     """
 
     rows: tuple[ComparisonRow, ...] = ()
+    flows: FlowChanges = FlowChanges()
 
     def __iter__(self) -> Iterator[ComparisonRow]:
         return iter(self.rows)
@@ -102,13 +105,16 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.flows)
+
     @property
     def viewers(self) -> tuple[str, ...]:
         """The names of the viewers for whom something differs."""
         return tuple(dict.fromkeys(row.viewer for row in self.rows))
 
     def __str__(self) -> str:
-        return "\n".join(str(row) for row in self.rows) or "nothing changes"
+        return "\n".join(map(str, (*self.rows, *([self.flows] if self.flows else [])))) or "nothing changes"
 
     def __repr__(self) -> str:
         services = len({(row.namespace, row.name) for row in self.rows})
@@ -306,7 +312,7 @@ def compare(before: Mesh, after: Mesh) -> Comparison:
                 row = _row(old, new, viewer, name, differences)
                 if row is not None:
                     rows.append(row)
-    return Comparison(tuple(rows))
+    return Comparison(tuple(rows), compare_flows(before, after))
 
 
 def _beyond(old: _Side, new: _Side, viewer: str) -> set[Name]:

@@ -525,8 +525,7 @@ class Mesh:
     def compare(self, other: Mesh) -> Comparison:
         """
         What is different in another state of the mesh, mostly a fork of this one: for each viewer and
-        service the backends in and out, the share of new connections that each cluster gets, and the part of
-        the Maglev table that moves.
+        service what moves; and the flows that policies allow in one of them only, each with the rule behind.
 
         Raises:
             ValueError: The other is in another mode.

@@ -74,7 +74,7 @@ class Side:
             "l7": self.l7,
             "auth": self.auth,
             "l7_allow": self.l7_allow,
-            "rules": [_place(each) for each in self.rules],
+            "rules": [rule_to_json(each) for each in self.rules],
         }
 
 
@@ -181,7 +181,7 @@ class Explanation:
 def _explained(side: Side) -> dict[str, Any]:
     statements = [
         {
-            "rule": _place(each.source),
+            "rule": rule_to_json(each.source),
             "verdict": each.verdict,
             "tier": each.tier,
             "peer": each.peer,
@@ -199,7 +199,8 @@ def _end(end: End) -> dict[str, Any]:
     return {"name": end.name, "identity": end.identity, "labels": labels, "because": end.because}
 
 
-def _place(source: Source) -> dict[str, Any]:
+def rule_to_json(source: Source) -> dict[str, Any]:
+    """Where a rule stands, as plain values."""
     return {
         "policy": source.subject,
         "path": source.path,

@@ -266,6 +266,12 @@ class PolicyJudge:
         return options.dual_stack, frozenset(options.cidr_match_modes), groups, named.asks_pods, *told
 
     @property
+    def named_networks(self) -> frozenset[Network]:
+        """What addresses are told apart by: networks of rules and groups, and the addresses of names."""
+        learnt = {ip_network(each) for addresses in self.dns.values() for each in addresses}
+        return frozenset(self._told_networks() | (learnt if self._named.names else set()))
+
+    @property
     def selects_by_address(self) -> bool:
         """Whether any network selects pods."""
         return self._named.asks_pods
@@ -322,8 +328,9 @@ class PolicyJudge:
         refused = not found or byte == _DENY
         if refused:
             nearby = self._nearby(subject, peer, flow, direction, on_host=on_host)
-            isolating = self._isolating(subject, direction, on_host=on_host)
-            advice = to_allow(statements, nearby, peer.labels, direction, isolating)
+            isolating = self.isolating(subject, direction, on_host=on_host)
+            isolated_by = list(dict.fromkeys(each.source.subject for each in isolating))
+            advice = to_allow(statements, nearby, peer.labels, direction, isolated_by)
         else:
             advice = to_deny(statements, direction, enforced=enforced)
         if refused:
@@ -343,10 +350,23 @@ class PolicyJudge:
         if policy.conflict is not None:
             return "deny"
         found, precedence, *_ = policy.lookup(direction == "ingress", peer.number, flow.protocol, flow.port)
-        byte = precedence & 255
-        if not found or byte == _DENY:
-            return "deny"
-        return "allow" if byte == _ALLOW else "redirect"
+        return _verdict(precedence & 255 if found else _DENY)
+
+    def said(
+        self, subject: Identity, peer: Identity, direction: Direction, *, on_host: bool = False
+    ) -> Iterator[tuple[int, tuple[FlowVerdict, Source | None]]]:
+        """
+        The verdict at every port, with the first of the rules behind it; `None`: none is.
+
+        Yields (protocol << 16 | port from which on it holds, (verdict, rule)), in ascending order from 0.
+        """
+        policy = self.policy(subject, on_host=on_host)
+        if policy.conflict is not None:
+            yield 0, ("deny", self._numbered[policy.conflict[0]].source)
+            return
+        for start, found, precedence, rule in policy.answers(direction == "ingress", peer.number):
+            source = self._numbered[rule].source if found and rule in self._numbered else None
+            yield start, (_verdict(precedence & 255 if found else _DENY), source)
 
     def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
         """Why an endpoint's policy can't be resolved, if it can't (pkg/policy mergePortProto)."""
@@ -418,9 +438,9 @@ class PolicyJudge:
                 if isinstance(selector, LabelSelector) and not selector.matches(peer.labels):
                     yield rule, selector
 
-    def _isolating(self, subject: Identity, direction: Direction, *, on_host: bool) -> list[str]:
-        speaking = self._speaking(subject, direction, on_host=on_host)
-        return list(dict.fromkeys(rule.source.subject for rule in speaking if rule.default_deny))
+    def isolating(self, subject: Identity, direction: Direction, *, on_host: bool = False) -> list[Rule]:
+        """The rules by which an endpoint refuses what none allows."""
+        return [rule for rule in self._speaking(subject, direction, on_host=on_host) if rule.default_deny]
 
     def _selects(self, selector: Selector, peer: Identity) -> bool:
         if isinstance(selector, CidrSelector):
@@ -510,6 +530,12 @@ def _dns_allowed(allows: Sequence[_Match], name: str) -> bool:
         or any(isinstance(rule, DnsRule) and dns_matches(rule, name) for rule in each.port_rule.l7)
         for each in exact
     )
+
+
+def _verdict(byte: int) -> FlowVerdict:
+    if byte == _DENY:
+        return "deny"
+    return "allow" if byte == _ALLOW else "redirect"
 
 
 def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:

@@ -82,6 +82,14 @@ def belongs(pod: Pod, workload: Workload) -> bool:
     return _selects(workload, pod.labels)
 
 
+def workload_name(pod: Pod) -> str:
+    """The name of what a pod was made for, of a Deployment's ReplicaSet the Deployment's; "" for none."""
+    for kind, name in pod.owners:
+        stem, _, rest = name.rpartition("-")
+        return stem if kind == "ReplicaSet" and stem and _HASH.fullmatch(rest) else name
+    return ""
+
+
 def superseded(workload: Workload, workloads: Iterable[Workload]) -> bool:
     """
     Whether another declared workload makes a workload's pods: a Deployment whose ReplicaSets are declared.
