@@ -95,7 +95,7 @@ std::shared_ptr<const policy::PolicyTables> policy_tables(bool enforced) {
   options.cluster = 1;
   policy::Repository repository(identities, options);
   repository.hear({1, 2});
-  repository.set_rules(selectors, rules);
+  repository.set_rules("", selectors, rules);
   for (policy::Term kind = 0; kind < kKinds; ++kind)
     maker.set_endpoint(number(1, kind), repository.resolve({{kind + 1, everybody}, {}}, false, false));
   return maker.make(book);

@@ -43,6 +43,7 @@ class Workload {
  public:
   Identity identity(std::uint32_t i) {
     Identity made;
+    made.terms.reserve(18);
     const auto label = [&](const std::string& key, const std::string& value) {
       made.terms.push_back(terms_.of("k8s:" + key));
       made.terms.push_back(terms_.of("k8s:" + key + "=" + value));
@@ -177,7 +178,7 @@ void resolve(std::uint32_t identities, std::uint32_t count, bool wide, int runs)
     for (std::uint32_t i = 0; i < identities; ++i) known->set(kFirst + i, workload.identity(i));
     auto [selectors, rules] = workload.rules(count, wide);
     auto start = Clock::now();
-    repository.set_rules(selectors, std::move(rules));
+    repository.set_rules("", selectors, std::move(rules));
     import.push_back(since(start));
     start = Clock::now();
     const EndpointPolicy policy = repository.resolve(workload.identity(7), false, false);
@@ -242,7 +243,7 @@ void hot() {
   Repository repository(known, {.cluster = 1});
   for (std::uint32_t i = 0; i < 1000; ++i) known->set(kFirst + i, workload.identity(i));
   auto [selectors, rules] = workload.rules(1000, true);
-  repository.set_rules(selectors, std::move(rules));
+  repository.set_rules("", selectors, std::move(rules));
   const EndpointPolicy policy = repository.resolve(workload.identity(7), false, false);
   std::vector<double> took;
   for (int run = 0; run < 5; ++run) {

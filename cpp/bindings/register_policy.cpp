@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -142,7 +143,10 @@ void register_policy(py::module_& module) {
           },
           "(ingress, identity, protocol, port, bits of protocol and port that count, precedence, "
           "authentication, whether that is explicit, number of the rule) each.")
-      .def("__len__", &EndpointPolicy::size);
+      .def("__len__", &EndpointPolicy::size)
+      .def(
+          "shares", [](const EndpointPolicy& self, const EndpointPolicy& other) { return self == other; },
+          py::arg("other"), "Whether the very same rule sets decide.");
 
   py::class_<Repository>(module, "PolicyRepository",
                          "The policies of one cluster, over the identities of a mesh.")
@@ -165,16 +169,18 @@ void register_policy(py::module_& module) {
            "The ids of the other clusters whose identities it knows.")
       .def(
           "set_rules",
-          [](Repository& self, const std::vector<std::vector<RequirementRow>>& selectors,
-             const std::vector<RuleRow>& rules) {
+          [](Repository& self, const std::string& policy,
+             const std::vector<std::vector<RequirementRow>>& selectors, const std::vector<RuleRow>& rules) {
             std::vector<policy::Selector> compiled;
             for (const auto& rows : selectors) compiled.push_back(selector_of(rows));
             std::vector<policy::Rule> all;
             for (const auto& row : rules) all.push_back(rule_of(row));
-            self.set_rules(compiled, std::move(all));
+            return self.set_rules(policy, compiled, std::move(all));
           },
-          py::arg("selectors"), py::arg("rules"),
-          "Selectors are lists of (negated, terms of which any is enough).")
+          py::arg("policy"), py::arg("selectors"), py::arg("rules"),
+          "The rules of a policy, in the place of those it had; selectors are lists of (negated, terms of "
+          "which any is enough). Returns the number of the first rule; the others follow.")
+      .def("remove_rules", &Repository::remove_rules, py::arg("policy"))
       .def(
           "resolve",
           [](Repository& self, std::vector<policy::Term> terms, const std::vector<NamedPortRow>& named_ports,

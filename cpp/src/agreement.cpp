@@ -35,9 +35,9 @@ void RuleSet::agree(const Spoken& by, std::map<Place, Agreed>& known) {
     const Agreed wanted{&by,          of.parser, of.listener, of.listener_priority, rule.authentication,
                         of.asks_names};
     if (rule.peers.empty()) agree(place(kEverybody), wanted, known);
-    for (const std::uint32_t peer : rule.peers) {
-      const bool everybody = identities_->index().selector(selectors_[peer]).empty();
-      agree(place(everybody ? kEverybody : selectors_[peer]), wanted, known);
+    for (const SelectorId peer : rule.peers) {
+      const bool everybody = identities_->index().selector(peer).empty();
+      agree(place(everybody ? kEverybody : peer), wanted, known);
     }
   };
   if (rule.ports.empty()) each_peer({}, {});

@@ -13,7 +13,8 @@ void Identities::set(IdentityNumber number, Identity identity) {
   slots_.set(number, slot);
   if (slot >= numbers_.size()) numbers_.resize(slot + 1U);
   numbers_[slot] = number;
-  each_follower(matching, [&](RuleSet& set) { set.add(number, slot, matching); });
+  each_follower(matching,
+                [&](RuleSet& set, std::span<const std::uint32_t> places) { set.add(number, slot, places); });
 }
 
 void Identities::remove(IdentityNumber number) {
@@ -21,7 +22,7 @@ void Identities::remove(IdentityNumber number) {
   if (slot == kNoSlot) return;
   slots_.remove(number);
   const auto matching = index_.remove(slot);
-  each_follower(matching, [&](RuleSet& set) { set.remove(number); });
+  each_follower(matching, [&](RuleSet& set, std::span<const std::uint32_t>) { set.remove(number); });
 }
 
 std::map<std::uint32_t, std::uint32_t> Identities::spread(const Selector& selector,
@@ -39,28 +40,35 @@ std::map<std::uint32_t, std::uint32_t> Identities::spread(const Selector& select
 
 void Identities::follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always) {
   if (always) always_.push_back(&follower);
-  for (const SelectorId id : selectors) followers_[id].push_back(&follower);
+  for (std::uint32_t place = 0; place < selectors.size(); ++place) {
+    const SelectorId id = selectors[place];
+    if (id >= followers_.size()) followers_.resize(id + 1U);
+    followers_[id].push_back({&follower, place});
+  }
 }
 
 void Identities::unfollow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always) {
   if (always) std::erase(always_, &follower);
-  for (const SelectorId id : selectors) {
-    const auto at = followers_.find(id);
-    std::erase(at->second, &follower);
-    if (at->second.empty()) followers_.erase(at);
-  }
+  for (const SelectorId id : selectors)
+    std::erase_if(followers_[id], [&](const Follower& each) { return each.set == &follower; });
 }
 
+// With the places of the selectors that it asks for, ascending.
 template <class Visit>
-void Identities::each_follower(const std::vector<SelectorId>& matching, Visit visit) {
-  std::vector<RuleSet*> told(always_);
+void Identities::each_follower(std::span<const SelectorId> matching, Visit visit) {
+  constexpr std::uint32_t kNone = kNoSlot;
+  told_.clear();
+  for (RuleSet* const each : always_) told_.push_back({each, kNone});
   for (const SelectorId id : matching)
-    if (const auto at = followers_.find(id); at != followers_.end())
-      told.insert(told.end(), at->second.begin(), at->second.end());
-  std::ranges::sort(told);
-  const auto twice = std::ranges::unique(told);
-  told.erase(twice.begin(), twice.end());
-  for (RuleSet* const each : told) visit(*each);
+    if (id < followers_.size()) told_.insert(told_.end(), followers_[id].begin(), followers_[id].end());
+  std::ranges::sort(told_);
+  for (std::size_t at = 0; at < told_.size();) {
+    RuleSet* const set = told_[at].set;
+    places_.clear();
+    for (; at < told_.size() && told_[at].set == set; ++at)
+      if (told_[at].place != kNone) places_.push_back(told_[at].place);
+    visit(*set, std::span<const std::uint32_t>(places_));
+  }
 }
 
 }  // namespace fleetmesh::policy

@@ -6,15 +6,9 @@
 
 namespace fleetmesh::policy {
 
-bool selects(const Selector& selector, const std::vector<Term>& terms) {
-  return std::ranges::all_of(selector, [&](const Requirement& requirement) {
-    const bool any = std::ranges::any_of(requirement.any_of,
-                                         [&](Term term) { return std::ranges::binary_search(terms, term); });
-    return any != requirement.negated;
-  });
-}
-
 namespace {
+
+constexpr std::size_t kMostUnsettled = 64;
 
 // Steele, Lea and Flood: Fast splittable pseudorandom number generators, 2014.
 std::uint64_t mixed(std::uint64_t value) {
@@ -37,9 +31,6 @@ Signature IdentityIndex::signature(std::uint64_t of) const {
 }
 
 IdentityIndex::Added IdentityIndex::add(Identity identity) {
-  std::ranges::sort(identity.terms);
-  const auto twice = std::ranges::unique(identity.terms);
-  identity.terms.erase(twice.begin(), twice.end());
   identity.terms.shrink_to_fit();
   Slot slot = 0;
   if (free_.empty()) {
@@ -51,27 +42,37 @@ IdentityIndex::Added IdentityIndex::add(Identity identity) {
   }
   const Slot universe = slots();
   live_.add(slot, universe);
-  if (!identity.terms.empty() && identity.terms.back() >= having_.size())
-    having_.resize(std::max<std::size_t>(identity.terms.back() + 1, having_.size() * 5 / 4));
-  for (const Term term : identity.terms) having_[term].add(slot, universe);
   if (!identity.named_ports.empty()) named_ports_[slot] = std::move(identity.named_ports);
   rows_[slot] = std::move(identity.terms);
-  auto found = matching(rows_[slot]);
-  for (const SelectorId id : found)
-    if (selectors_[id].evaluated) selectors_[id].selected.add(slot, universe);
-  return {slot, std::move(found)};
+  unsettled_.push_back(slot);
+  if (unsettled_.size() >= kMostUnsettled) settle();
+  kept_.match(rows_[slot], matching_);
+  for (const SelectorId id : matching_) selectors_[id].selected.add(slot, universe);
+  return {slot, matching_};
 }
 
-std::vector<SelectorId> IdentityIndex::remove(Slot slot) {
-  auto found = matching(rows_[slot]);
-  for (const SelectorId id : found)
-    if (selectors_[id].evaluated) selectors_[id].selected.remove(slot);
-  for (const Term term : rows_[slot]) having_[term].remove(slot);
+// Into the sets of those that have a term.
+void IdentityIndex::settle() {
+  for (const Slot slot : unsettled_) {
+    const auto& terms = rows_[slot];
+    for (const Term term : terms) {
+      if (term >= having_.size()) having_.resize(std::max<std::size_t>(term + 1, having_.size() * 5 / 4));
+      having_[term].add(slot, slots());
+    }
+  }
+  unsettled_.clear();
+}
+
+std::span<const SelectorId> IdentityIndex::remove(Slot slot) {
+  kept_.match(rows_[slot], matching_);
+  for (const SelectorId id : matching_) selectors_[id].selected.remove(slot);
+  if (!std::erase(unsettled_, slot))
+    for (const Term term : rows_[slot]) having_[term].remove(slot);
   live_.remove(slot);
   rows_[slot] = {};
   named_ports_.erase(slot);
   free_.push_back(slot);
-  return found;
+  return matching_;
 }
 
 const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {
@@ -81,6 +82,7 @@ const std::vector<NamedPort>& IdentityIndex::named_ports(Slot slot) const {
 }
 
 SelectorId IdentityIndex::acquire(Selector selector) {
+  settle();
   for (Requirement& each : selector) {
     std::ranges::sort(each.any_of);
     const auto twice = std::ranges::unique(each.any_of);
@@ -98,14 +100,7 @@ SelectorId IdentityIndex::acquire(Selector selector) {
     Kept& kept = selectors_[at->second];
     kept.selector = &at->first;
     kept.guard = rarest(at->first);
-    if (!kept.guard)
-      unguarded_.push_back(at->second);
-    else
-      for (const Term term : kept.guard->any_of) {
-        guarded_[term].push_back(at->second);
-        if (term / 64 >= guards_.size()) guards_.resize(term / 64 + 1 + guards_.size() / 4);
-        guards_[term / 64] |= std::uint64_t{1} << term % 64;
-      }
+    all_.add(at->second, at->first, kept.guard);
   }
   ++selectors_[at->second].uses;
   return at->second;
@@ -114,16 +109,8 @@ SelectorId IdentityIndex::acquire(Selector selector) {
 void IdentityIndex::release(SelectorId id) {
   Kept& kept = selectors_[id];
   if (--kept.uses) return;
-  if (!kept.guard)
-    std::erase(unguarded_, id);
-  else
-    for (const Term term : kept.guard->any_of) {
-      const auto at = guarded_.find(term);
-      std::erase(at->second, id);
-      if (!at->second.empty()) continue;
-      guarded_.erase(at);
-      guards_[term / 64] &= ~(std::uint64_t{1} << term % 64);
-    }
+  all_.remove(id, kept.guard);
+  if (kept.evaluated) kept_.remove(id, kept.guard);
   numbers_.erase(numbers_.find(*kept.selector));
   kept = {};
   free_selectors_.push_back(id);
@@ -132,24 +119,17 @@ void IdentityIndex::release(SelectorId id) {
 const SlotSet& IdentityIndex::selected(SelectorId id) {
   Kept& kept = selectors_[id];
   if (!kept.evaluated) {
+    settle();
     kept.selected = evaluate(*kept.selector, kept.guard);
     kept.evaluated = true;
+    kept_.add(id, *kept.selector, kept.guard);
   }
   return kept.selected;
 }
 
-std::vector<SelectorId> IdentityIndex::matching(const std::vector<Term>& terms) const {
+std::vector<SelectorId> IdentityIndex::matching(const std::vector<Term>& terms) {
   std::vector<SelectorId> found;
-  const auto look = [&](SelectorId id) {
-    if (selects(*selectors_[id].selector, terms)) found.push_back(id);
-  };
-  std::ranges::for_each(unguarded_, look);
-  for (const Term term : terms)
-    if (term / 64 < guards_.size() && guards_[term / 64] >> term % 64 & 1U)
-      std::ranges::for_each(guarded_.at(term), look);
-  std::ranges::sort(found);
-  const auto twice = std::ranges::unique(found);
-  found.erase(twice.begin(), twice.end());
+  all_.match(terms, found);
   return found;
 }
 

@@ -71,14 +71,13 @@ std::size_t EndpointPolicy::size() const {
 }
 
 Repository::Repository(std::shared_ptr<Identities> identities, const Options& options)
-    : identities_(std::move(identities)),
-      options_(options),
-      rules_(std::make_shared<const std::vector<Rule>>()) {
+    : identities_(std::move(identities)), options_(options) {
   hear({});
 }
 
 Repository::~Repository() {
-  for (const SelectorId id : selectors_) identities_->index().release(id);
+  for (const auto& [key, policy] : policies_)
+    for (const SelectorId id : policy->selectors) identities_->index().release(id);
 }
 
 void Repository::hear(std::vector<std::uint32_t> clusters) {
@@ -97,26 +96,48 @@ bool Repository::knows(IdentityNumber number) const {
   return cluster < heard_.size() && heard_[cluster];
 }
 
-void Repository::set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules) {
-  const auto known = [&](std::uint32_t number) { return number < selectors.size(); };
+std::uint32_t Repository::set_rules(const std::string& policy, const std::vector<Selector>& selectors,
+                                    std::vector<Rule> rules) {
+  const auto known = [&](std::uint32_t place) { return place < selectors.size(); };
   for (const Rule& rule : rules)
     if (!known(rule.subject) || !std::ranges::all_of(rule.peers, known) || rule.tier > options_.default_tier)
       throw std::invalid_argument("a rule names a selector or a tier that there is not");
-  std::vector<SelectorId> acquired;
-  for (const Selector& selector : selectors) acquired.push_back(identities_->index().acquire(selector));
-  for (const SelectorId id : selectors_) identities_->index().release(id);
-  selectors_ = std::move(acquired);
-  by_subject_.clear();
-  for (std::uint32_t number = 0; number < rules.size(); ++number)
-    by_subject_[selectors_[rules[number].subject]].push_back(number);
-  rules_ = std::make_shared<const std::vector<Rule>>(std::move(rules));
-  sets_.clear();
+  if (rules.size() > kByDefault - next_number_) throw std::length_error("there is no number left for a rule");
+  const auto made = std::make_shared<PolicyRules>();
+  made->key = policy;
+  made->first = next_number_;
+  for (const Selector& selector : selectors)
+    made->selectors.push_back(identities_->index().acquire(selector));
+  for (Rule& rule : rules) {
+    rule.subject = made->selectors[rule.subject];
+    for (std::uint32_t& peer : rule.peers) peer = made->selectors[peer];
+  }
+  made->rules = std::move(rules);
+  next_number_ += static_cast<std::uint32_t>(made->rules.size());
+  remove_rules(policy);
+  for (std::uint32_t at = 0; at < made->rules.size(); ++at)
+    by_subject_[made->rules[at].subject].push_back({made.get(), at});
+  policies_[policy] = made;
+  return made->first;
 }
 
-EndpointPolicy Repository::resolve(Identity subject, bool is_host, bool is_init) {
+void Repository::remove_rules(const std::string& policy) {
+  const auto at = policies_.find(policy);
+  if (at == policies_.end()) return;
+  const auto old = std::move(at->second);
+  policies_.erase(at);
+  for (const Rule& rule : old->rules) {
+    const auto speaking = by_subject_.find(rule.subject);
+    if (speaking == by_subject_.end()) continue;  // all of its rules about that subject are out already
+    std::erase_if(speaking->second, [&](const RuleRef& each) { return each.of == old.get(); });
+    if (speaking->second.empty()) by_subject_.erase(speaking);
+  }
+  for (const SelectorId id : old->selectors) identities_->index().release(id);
+}
+
+EndpointPolicy Repository::resolve(const Identity& subject, bool is_host, bool is_init) {
   if (options_.enforcement == Enforcement::never || (is_host && !options_.host_firewall))
     return {nullptr, nullptr};
-  std::ranges::sort(subject.terms);
   auto egress = rule_set(Direction::egress, subject, is_host, is_init);
   return {std::move(egress), rule_set(Direction::ingress, subject, is_host, is_init)};
 }
@@ -130,20 +151,24 @@ EndpointPolicy Repository::resolve(IdentityNumber number) {
 
 std::shared_ptr<RuleSet> Repository::rule_set(Direction direction, const Identity& subject, bool is_host,
                                               bool is_init) {
-  std::vector<std::uint32_t> speaking;
+  std::vector<RuleRef> speaking;
   bool names_port = false;
   for (const SelectorId id : identities_->index().matching(subject.terms)) {
     const auto at = by_subject_.find(id);
     if (at == by_subject_.end()) continue;
-    for (const std::uint32_t number : at->second) {
-      const Rule& rule = (*rules_)[number];
+    for (const RuleRef& each : at->second) {
+      const Rule& rule = each.rule();
       if (rule.direction != direction || rule.on_host != is_host) continue;
-      speaking.push_back(number);
+      speaking.push_back(each);
       for (const PortRule& of : rule.ports)
         for (const Ports& ports : of.ports) names_port = names_port || ports.name;
     }
   }
-  std::ranges::sort(speaking);
+  std::ranges::sort(speaking, [](const RuleRef& one, const RuleRef& other) {
+    return one.of == other.of ? one.at < other.at : one.of->key < other.of->key;
+  });
+  std::vector<std::uint32_t> numbers;
+  for (const RuleRef& each : speaking) numbers.push_back(each.number());
   std::vector<std::uint32_t> ports;
   if (names_port && direction == Direction::ingress)
     for (const NamedPort& port : subject.named_ports)
@@ -152,11 +177,10 @@ std::shared_ptr<RuleSet> Repository::rule_set(Direction direction, const Identit
     std::erase_if(sets_, [](const auto& each) { return each.second.expired(); });
     sweep_at_ = 2 * sets_.size() + kFewSets;
   }
-  auto& known = sets_[SetKey{direction, is_host, is_init, speaking, std::move(ports)}];
+  auto& known = sets_[SetKey{direction, is_host, is_init, std::move(numbers), std::move(ports)}];
   auto set = known.lock();
   if (!set) {
-    set = std::make_shared<RuleSet>(*this, rules_, selectors_, direction, speaking, subject.named_ports,
-                                    is_host, is_init);
+    set = std::make_shared<RuleSet>(*this, direction, speaking, subject.named_ports, is_host, is_init);
     known = set;
   }
   return set;

@@ -60,14 +60,10 @@ Answer with_authentication(Entry entry, const Entry& other) {
 
 }  // namespace
 
-RuleSet::RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>> rules,
-                 std::span<const SelectorId> selectors, Direction direction,
-                 const std::vector<std::uint32_t>& speaking, std::vector<NamedPort> named_ports, bool is_host,
-                 bool is_init)
+RuleSet::RuleSet(Repository& repository, Direction direction, std::span<const RuleRef> speaking,
+                 std::vector<NamedPort> named_ports, bool is_host, bool is_init)
     : repository_(repository),
       identities_(repository.shared_identities()),
-      rules_(std::move(rules)),
-      selectors_(selectors.begin(), selectors.end()),
       direction_(direction),
       named_ports_(std::move(named_ports)),
       is_host_(is_host) {
@@ -83,9 +79,13 @@ RuleSet::~RuleSet() {
   for (const SelectorId id : peers_) identities_->index().release(id);
 }
 
-void RuleSet::speak(const std::vector<std::uint32_t>& speaking, bool is_init) {
+void RuleSet::speak(std::span<const RuleRef> speaking, bool is_init) {
   const Options& options = repository_.options();
-  for (const std::uint32_t number : speaking) spoken_.push_back({&(*rules_)[number], number, kAny, 0});
+  for (const RuleRef& each : speaking) {
+    spoken_.push_back({&each.rule(), each.number(), kAny, 0});
+    if (policies_.empty() || policies_.back().get() != each.of)
+      policies_.push_back(each.of->shared_from_this());
+  }
   const std::uint32_t baseline = options.default_tier - 1U;
   const bool final = options.isolation_is_final && std::ranges::any_of(spoken_, [&](const Spoken& by) {
                        return by.rule->default_deny && by.rule->tier < baseline;
@@ -164,8 +164,7 @@ void RuleSet::order() {
     note_protocols(spoken_[place]);
     if (spoken_[place].number == kByDefault || !rule.says()) continue;
     bool everybody = rule.peers.empty();
-    for (const std::uint32_t peer : rule.peers) {
-      const SelectorId id = selectors_[peer];
+    for (const SelectorId id : rule.peers) {
       if (identities_->index().selector(id).empty()) {
         everybody = true;
         continue;
@@ -246,21 +245,18 @@ void RuleSet::build() {
     make(verdicts_->who(identities_->number_of(each.slot)), each.matching, index.named_ports(each.slot));
 }
 
-void RuleSet::add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching) {
+void RuleSet::add(IdentityNumber number, Slot slot, std::span<const Local> matching) {
   if (spoken_.empty() || !repository_.knows(number)) return;
   const Who about = verdicts_->who(number);
   if (about.is_aggregate) return build();
-  std::vector<Local> here;
+  verdicts_->class_of.prefetch(number);
   Signature whole;
-  for (const SelectorId id : matching)
-    if (const auto at = local_.find(id); at != local_.end()) {
-      here.push_back(at->second);
-      whole ^= marks_[at->second];
-    }
-  const auto& ports = identities_->index().named_ports(slot);
-  if (here.empty() && (!asks_peer_ports_ || ports.empty())) return;
+  for (const Local local : matching) whole ^= marks_[local];
+  static const std::vector<NamedPort> kNotAsked;
+  const auto& ports = asks_peer_ports_ ? identities_->index().named_ports(slot) : kNotAsked;
+  if (matching.empty() && ports.empty()) return;
   whole ^= signature(about, ports);
-  const ClassId found = class_of(whole, about, here, ports);
+  const ClassId found = class_of(whole, about, matching, ports);
   own().class_of.set(number, found);
 }
 
@@ -271,7 +267,7 @@ void RuleSet::remove(IdentityNumber number) {
 }
 
 RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
-                                   const std::vector<Local>& matching, const std::vector<NamedPort>& ports) {
+                                   std::span<const Local> matching, const std::vector<NamedPort>& ports) {
   // Classes that nobody is of any more are left out when there are many.
   constexpr std::size_t kSpare = 4096;
   if (verdicts_->classes.size() > kSpare + 4 * std::size_t{identities_->index().live().size()}) build();
@@ -329,7 +325,7 @@ Signature RuleSet::signature(const Who& who, const std::vector<NamedPort>& ports
 }
 
 // The places in spoken_ of the rules about somebody whom these peers are; those for everybody aside.
-std::vector<std::uint32_t> RuleSet::about(const Who& who, const std::vector<Local>& matching) const {
+std::vector<std::uint32_t> RuleSet::about(const Who& who, std::span<const Local> matching) const {
   std::vector<std::uint32_t> found;
   for (const Local local : matching) found.insert(found.end(), users_[local].begin(), users_[local].end());
   for (auto place = static_cast<std::uint32_t>(spoken_.size()); place > 0; --place) {
@@ -428,7 +424,7 @@ std::vector<RuleSet::Draft> RuleSet::from_tier(std::uint8_t tier, const std::vec
   return found;
 }
 
-std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<Local>& matching,
+std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, std::span<const Local> matching,
                                              const std::vector<NamedPort>& ports) const {
   std::vector<Draft> drafts;
   std::vector<std::uint32_t> own = about(who, matching);
@@ -482,7 +478,7 @@ std::vector<RuleSet::Placed> RuleSet::placed(const Who& who, const std::vector<L
   return settled(all);
 }
 
-RuleSet::ClassId RuleSet::make(const Who& who, const std::vector<Local>& matching,
+RuleSet::ClassId RuleSet::make(const Who& who, std::span<const Local> matching,
                                const std::vector<NamedPort>& ports) {
   const std::vector<Placed> entries = placed(who, matching, ports);
   static const std::vector<Placed> kNone;

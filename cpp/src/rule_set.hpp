@@ -24,11 +24,9 @@ namespace fleetmesh::policy {
 
 class RuleSet {
  public:
-  // `speaking`: the numbers of the rules; `named_ports`: of the subject.
-  RuleSet(Repository& repository, std::shared_ptr<const std::vector<Rule>> rules,
-          std::span<const SelectorId> selectors, Direction direction,
-          const std::vector<std::uint32_t>& speaking, std::vector<NamedPort> named_ports, bool is_host,
-          bool is_init);
+  // `speaking`: the rules, in their order; `named_ports`: of the subject.
+  RuleSet(Repository& repository, Direction direction, std::span<const RuleRef> speaking,
+          std::vector<NamedPort> named_ports, bool is_host, bool is_init);
   ~RuleSet();
   RuleSet(const RuleSet&) = delete;
   RuleSet& operator=(const RuleSet&) = delete;
@@ -41,8 +39,8 @@ class RuleSet {
   // The same, which do not change any more.
   std::shared_ptr<const Verdicts> share();
 
-  // An identity has come, which these selectors select, or goes.
-  void add(IdentityNumber number, Slot slot, const std::vector<SelectorId>& matching);
+  // An identity has come, which the peers at these places select, or goes.
+  void add(IdentityNumber number, Slot slot, std::span<const std::uint32_t> matching);
   void remove(IdentityNumber number);
   // All classes anew.
   void build();
@@ -88,7 +86,7 @@ class RuleSet {
   };
   using Place = std::tuple<std::uint8_t, std::uint8_t, std::uint16_t, std::uint16_t, Name, SelectorId>;
 
-  void speak(const std::vector<std::uint32_t>& speaking, bool is_init);
+  void speak(std::span<const RuleRef> speaking, bool is_init);
   void add_defaults();
   void order();
   void note_protocols(const Spoken& by);
@@ -99,25 +97,24 @@ class RuleSet {
   Verdicts& own();
   void add_fallbacks();
   Signature signature(const Who& who, const std::vector<NamedPort>& ports) const;
-  ClassId class_of(const Signature& signature, const Who& who, const std::vector<Local>& matching,
+  ClassId class_of(const Signature& signature, const Who& who, std::span<const Local> matching,
                    const std::vector<NamedPort>& ports);
-  ClassId make(const Who& who, const std::vector<Local>& matching, const std::vector<NamedPort>& ports);
+  ClassId make(const Who& who, std::span<const Local> matching, const std::vector<NamedPort>& ports);
   const std::vector<Placed>& of_aggregate(std::uint8_t place);
-  std::vector<Placed> placed(const Who& who, const std::vector<Local>& matching,
+  std::vector<Placed> placed(const Who& who, std::span<const Local> matching,
                              const std::vector<NamedPort>& ports) const;
   std::vector<Draft> from_tier(std::uint8_t tier, const std::vector<std::uint32_t>& own,
                                const std::vector<std::uint32_t>& of_aggregate,
                                const std::vector<NamedPort>& ports) const;
   static Answer chosen(const Placed* own, const Placed* all);
   static std::vector<Placed> settled(const std::vector<Placed>& all);
-  std::vector<std::uint32_t> about(const Who& who, const std::vector<Local>& matching) const;
+  std::vector<std::uint32_t> about(const Who& who, std::span<const Local> matching) const;
   void add_drafts(std::uint32_t place, bool of_aggregate, const std::vector<NamedPort>* peer_ports,
                   std::vector<Draft>& into) const;
 
   Repository& repository_;
   std::shared_ptr<Identities> identities_;
-  std::shared_ptr<const std::vector<Rule>> rules_;
-  std::vector<SelectorId> selectors_;  // by their numbers in rules
+  std::vector<std::shared_ptr<const PolicyRules>> policies_;  // of which the rules are
   Direction direction_;
   std::vector<NamedPort> named_ports_;
   bool is_host_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -16,6 +17,14 @@ std::vector<Slot> slots_of(const SlotSet& set) {
   std::vector<Slot> found;
   set.each([&](Slot slot) { found.push_back(slot); });
   return found;
+}
+
+bool selects(const Selector& selector, const std::vector<Term>& terms) {
+  return std::ranges::all_of(selector, [&](const Requirement& requirement) {
+    const bool any = std::ranges::any_of(requirement.any_of,
+                                         [&](Term term) { return std::ranges::count(terms, term) > 0; });
+    return any != requirement.negated;
+  });
 }
 
 TEST(SlotSets, hold_what_was_added_as_a_list_and_as_bits) {
@@ -84,7 +93,14 @@ TEST(IdentityIndexes, select_what_a_look_at_each_identity_selects) {
         identity.terms.push_back(static_cast<Term>(1 + random() % 30));
       const auto added = index.add(identity);
       known[added.slot] = index.terms(added.slot);
-      EXPECT_EQ(added.matching, index.matching(index.terms(added.slot)));
+      std::vector<SelectorId> wanted;
+      for (std::size_t each = 0; each < ids.size(); ++each)
+        if (selects(selectors[each], index.terms(added.slot))) wanted.push_back(ids[each]);
+      std::ranges::sort(wanted);
+      const auto twice = std::ranges::unique(wanted);
+      wanted.erase(twice.begin(), twice.end());
+      EXPECT_EQ(std::vector<SelectorId>(added.matching.begin(), added.matching.end()), wanted);
+      EXPECT_EQ(index.matching(index.terms(added.slot)), wanted);
     } else {
       const auto at = std::next(known.begin(), static_cast<long>(random() % known.size()));
       index.remove(at->first);
@@ -93,6 +109,7 @@ TEST(IdentityIndexes, select_what_a_look_at_each_identity_selects) {
     if (step % 50 == 0) {
       selectors.push_back(random_selector(random));
       ids.push_back(index.acquire(selectors.back()));
+      index.selected(ids.back());
     }
     if (step % 90 == 0 && !ids.empty()) {
       index.release(ids.back());

@@ -103,7 +103,7 @@ TEST(PolicyTables, both_probes_find_what_was_resolved) {
     for (Rule& rule : rules) rule = random.rule();
     Repository repository(identities, {.cluster = 1});
     repository.hear({2});
-    repository.set_rules(selectors, rules);
+    repository.set_rules("", selectors, rules);
     const EndpointPolicy policy = repository.resolve({{1}, {}}, false, false);
     if (policy.conflict()) continue;
 
@@ -149,11 +149,11 @@ TEST(PolicyTables, what_was_shared_stays_as_it_was_when_identities_come) {
   Rule rule;
   rule.direction = Direction::ingress;
   rule.peers = {0};
-  repository.set_rules({{{false, {1}}}, {}}, {rule});
+  repository.set_rules("", {{{false, {1}}}, {}}, {rule});
   PolicyTablesMaker maker(1, 16);
   Rule all = rule;
   all.subject = 1;
-  repository.set_rules({{{false, {1}}}, {}}, {all});
+  repository.set_rules("", {{{false, {1}}}, {}}, {all});
   maker.set_endpoint(number(1, 0), repository.resolve({{}, {}}, false, false));
   const auto before = maker.make({});
   identities->set(number(1, 2), {{1}, {}});

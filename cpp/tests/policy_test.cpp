@@ -42,7 +42,7 @@ class PolicyTest : public ::testing::Test {
   }
 
   EndpointPolicy resolve(std::vector<Rule> rules) {
-    repository.set_rules({{}, {{false, {kWeb}}}}, std::move(rules));
+    repository.set_rules("", {{}, {{false, {kWeb}}}}, std::move(rules));
     return repository.resolve({{kDb}, {}}, false, false);
   }
   Answer ask(const EndpointPolicy& policy, IdentityNumber peer, std::uint16_t port,
@@ -136,7 +136,7 @@ TEST_F(PolicyTest, what_is_passed_to_nobody_is_refused_where_something_isolates)
 }
 
 TEST_F(PolicyTest, identities_that_are_new_are_selected) {
-  repository.set_rules({{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
+  repository.set_rules("", {{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
   constexpr IdentityNumber kNew = 1U << 16U | 400U;
   EXPECT_FALSE(allows(repository.resolve({{kDb}, {}}, false, false), kNew, 80));
   identities->set(kNew, {{kWeb}, {}});
@@ -146,7 +146,7 @@ TEST_F(PolicyTest, identities_that_are_new_are_selected) {
 }
 
 TEST_F(PolicyTest, what_was_resolved_follows_identities_and_who_is_heard) {
-  repository.set_rules({{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
+  repository.set_rules("", {{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
   const auto policy = repository.resolve({{kDb}, {}}, false, false);
   constexpr IdentityNumber kNew = 2U << 16U | 400U;
   EXPECT_TRUE(allows(policy, kFarPod, 80));
@@ -171,7 +171,7 @@ TEST_F(PolicyTest, endpoints_that_are_gone_leave_the_others_as_they_are) {
   }
   std::vector<Selector> selectors{{}, {{false, {kWeb}}}};
   for (Term number = 0; number < 300; ++number) selectors.push_back({{false, {100 + number}}});
-  repository.set_rules(selectors, rules);
+  repository.set_rules("", selectors, rules);
   const auto kept = repository.resolve({{100}, {}}, false, false);
   for (Term number = 0; number < 300; ++number) {
     const auto policy = repository.resolve({{100 + number}, {}}, false, false);
@@ -197,6 +197,54 @@ TEST_F(PolicyTest, a_rule_may_name_only_what_there_is) {
   Rule far = rule(Verdict::allow, {kAll});
   far.tier = 9;
   EXPECT_THROW(resolve({far}), std::invalid_argument);
+}
+
+TEST_F(PolicyTest, a_policy_that_changes_leaves_endpoints_of_which_it_says_nothing_their_rule_sets) {
+  const std::vector<Selector> selectors{{}, {{false, {kWeb}}}, {{false, {kDb}}}};
+  Rule about_db = rule(Verdict::allow, {kWebs});
+  about_db.subject = 2;
+  Rule about_web = rule(Verdict::allow, {kAll}, {ports(80, 80)});
+  about_web.subject = kWebs;
+  repository.set_rules("a", selectors, {about_db});
+  repository.set_rules("b", selectors, {about_web});
+  const auto db = repository.resolve({{kDb}, {}}, false, false);
+  const auto web = repository.resolve({{kWeb}, {}}, false, false);
+
+  about_web.ports = {ports(81, 81)};
+  repository.set_rules("b", selectors, {about_web});
+
+  EXPECT_EQ(repository.resolve({{kDb}, {}}, false, false), db);
+  const auto web_now = repository.resolve({{kWeb}, {}}, false, false);
+  EXPECT_NE(web_now, web);
+  EXPECT_TRUE(allows(web, kDbPod, 80));
+  EXPECT_FALSE(allows(web_now, kDbPod, 80));
+  EXPECT_TRUE(allows(web_now, kDbPod, 81));
+
+  repository.remove_rules("b");
+  EXPECT_EQ(repository.resolve({{kDb}, {}}, false, false), db);
+  EXPECT_FALSE(repository.resolve({{kWeb}, {}}, false, false).enforced(Direction::ingress));
+  repository.remove_rules("a");
+  repository.remove_rules("a");
+  EXPECT_FALSE(repository.resolve({{kDb}, {}}, false, false).enforced(Direction::ingress));
+}
+
+TEST_F(PolicyTest, of_equal_rules_that_of_the_first_policy_is_named_whichever_came_first) {
+  const std::vector<Selector> selectors{{}, {{false, {kWeb}}}};
+  const std::uint32_t later = repository.set_rules("b", selectors, {rule(Verdict::allow, {kWebs})});
+  const std::uint32_t earlier = repository.set_rules("a", selectors, {rule(Verdict::allow, {kWebs})});
+  EXPECT_NE(later, earlier);
+  EXPECT_EQ(ask(repository.resolve({{kDb}, {}}, false, false), kWebPod, 80).entry.rule, earlier);
+  const std::uint32_t again = repository.set_rules("b", selectors, {rule(Verdict::allow, {kWebs})});
+  EXPECT_EQ(ask(repository.resolve({{kDb}, {}}, false, false), kWebPod, 80).entry.rule, earlier);
+  repository.remove_rules("a");
+  EXPECT_EQ(ask(repository.resolve({{kDb}, {}}, false, false), kWebPod, 80).entry.rule, again);
+}
+
+TEST_F(PolicyTest, a_policy_that_is_refused_changes_nothing) {
+  repository.set_rules("a", {{}, {{false, {kWeb}}}}, {rule(Verdict::allow, {kWebs})});
+  const auto before = repository.resolve({{kDb}, {}}, false, false);
+  EXPECT_THROW(repository.set_rules("a", {{}}, {rule(Verdict::allow, {kWebs})}), std::invalid_argument);
+  EXPECT_EQ(repository.resolve({{kDb}, {}}, false, false), before);
 }
 
 TEST(Aggregates, are_by_scope_and_cluster) {

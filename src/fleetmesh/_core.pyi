@@ -420,6 +420,10 @@ class EndpointPolicy:
         """
         (found, precedence, authentication, whether that is explicit, number of the rule).
         """
+    def shares(self, other: EndpointPolicy) -> bool:
+        """
+        Whether the very same rule sets decide.
+        """
     @property
     def conflict(self) -> tuple[int, int, str] | None:
         """
@@ -449,6 +453,7 @@ class PolicyRepository:
         """
         The ids of the other clusters whose identities it knows.
         """
+    def remove_rules(self, policy: str) -> None: ...
     def resolve(
         self,
         terms: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
@@ -471,6 +476,7 @@ class PolicyRepository:
         """
     def set_rules(
         self,
+        policy: str,
         selectors: collections.abc.Sequence[
             collections.abc.Sequence[
                 tuple[bool, collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex]]
@@ -507,9 +513,9 @@ class PolicyRepository:
                 typing.SupportsInt | typing.SupportsIndex,
             ]
         ],
-    ) -> None:
+    ) -> int:
         """
-        Selectors are lists of (negated, terms of which any is enough).
+        The rules of a policy, in the place of those it had; selectors are lists of (negated, terms of which any is enough). Returns the number of the first rule; the others follow.
         """
 
 class AddressBook:

@@ -92,7 +92,9 @@ class Cluster:
     def _judge(self, rules: Sequence[Rule]) -> PolicyJudge:
         view, usual = self.mesh.viewpoint(), self.deciding.judge(self.name)
         options = options_of(view, view.members[self.name])
-        judge = PolicyJudge(self.deciding.registry, options, rules, usual.groups, usual.dns)
+        judge = PolicyJudge(self.deciding.registry, options, usual.dns)
+        judge.groups.update(usual.groups)
+        judge.set_rules("", tuple(rules))
         judge.hear(each.cluster_id for each in view.members.values())
         return judge
 

@@ -46,7 +46,7 @@ class CoreAgent:
         self.repository.hear(list(range(1, 256)))
         for name, number in RESERVED.items():
             self.add(Identity(labels_of_reserved(name), ""), number)
-        self.repository.set_rules(*self.compiler.rules(self.agent.rules))
+        self.repository.set_rules("", *self.compiler.rules(self.agent.rules))
 
     def add(self, identity: Identity, number: int) -> None:
         self.numbers[identity] = number

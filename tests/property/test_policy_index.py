@@ -115,7 +115,7 @@ def test_a_policy_follows_the_identities_that_come_and_go(
 ) -> None:
     known = dict(before)
     followed, numbered = repository(known)
-    followed.set_rules(selectors, all_rules)
+    followed.set_rules("", selectors, all_rules)
     policy = resolved(followed, subject)
     for number, identity in steps:
         if identity is None:
@@ -126,7 +126,7 @@ def test_a_policy_follows_the_identities_that_come_and_go(
             numbered.set(number, *identity)
 
         rebuilt, _ = repository(known)
-        rebuilt.set_rules(selectors, all_rules)
+        rebuilt.set_rules("", selectors, all_rules)
         made = resolved(rebuilt, subject)
         assert answers(policy) == answers(made)
         assert len(policy) == len(made)
@@ -190,7 +190,7 @@ def test_one_answer_is_what_two_look_ups_in_the_policy_map_find(
     selectors: list[Any], all_rules: list[Any], identities: dict[int, Any], subject: Any
 ) -> None:
     policies, _ = repository(identities)
-    policies.set_rules(selectors, all_rules)
+    policies.set_rules("", selectors, all_rules)
     policy = resolved(policies, subject)
     entries = policy.entries()
 
@@ -204,24 +204,49 @@ def test_one_answer_is_what_two_look_ups_in_the_policy_map_find(
                     assert found == probed(entries, ingress, number, protocol, port)
 
 
+def sourced(policy: _core.EndpointPolicy, numbered: dict[int, tuple[str, int]]) -> list[Any]:
+    """Answers, each with the policy and the place of its rule in the place of the rule's number."""
+    return [(*each, numbered.get(rule) if each[0] else None) for *each, rule in answers(policy)]
+
+
 @settings(deadline=None)
 @given(
     selectors=st.lists(SELECTORS, min_size=SELECTOR_COUNT, max_size=SELECTOR_COUNT),
-    first=st.lists(rules(), max_size=4),
-    second=st.lists(rules(), max_size=4),
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.lists(rules(), max_size=3)), max_size=6),
     identities=st.dictionaries(NUMBERS, IDENTITIES, max_size=6),
     subject=IDENTITIES,
 )
-def test_rules_that_are_replaced_leave_nothing(
-    selectors: list[Any], first: list[Any], second: list[Any], identities: dict[int, Any], subject: Any
+def test_policies_that_come_and_go_leave_what_is_made_of_those_that_are_there(
+    selectors: list[Any], steps: list[tuple[str, list[Any]]], identities: dict[int, Any], subject: Any
 ) -> None:
     followed, _ = repository(identities)
-    followed.set_rules(selectors, first)
-    old = resolved(followed, subject)
-    kept = answers(old)
-    followed.set_rules(selectors[::-1], second)
+    there: dict[str, list[Any]] = {}
+    numbered: dict[int, tuple[str, int]] = {}
+    for name, own in steps:
+        old = resolved(followed, subject)
+        kept = answers(old)
+        there.pop(name, None)
+        if own:
+            there[name] = own
+            first = followed.set_rules(name, selectors, own)
+            numbered |= {first + at: (name, at) for at in range(len(own))}
+        else:
+            followed.remove_rules(name)
+        assert answers(old) == kept
 
-    rebuilt, _ = repository(identities)
-    rebuilt.set_rules(selectors[::-1], second)
-    assert answers(resolved(followed, subject)) == answers(resolved(rebuilt, subject))
-    assert answers(old) == kept
+        rebuilt, _ = repository(identities)
+        everything = [(each, at) for each in sorted(there) for at in range(len(there[each]))]
+        rebuilt.set_rules("", selectors, [there[each][at] for each, at in everything])
+        found, wanted = resolved(followed, subject), resolved(rebuilt, subject)
+        assert sourced(found, numbered) == sourced(wanted, dict(enumerate(everything)))
+        assert [conflict_of(found, numbered), len(found)] == [
+            conflict_of(wanted, dict(enumerate(everything))),
+            len(wanted),
+        ]
+
+
+def conflict_of(policy: _core.EndpointPolicy, numbered: dict[int, tuple[str, int]]) -> Any:
+    if policy.conflict is None:
+        return None
+    one, other, why = policy.conflict
+    return numbered[one], numbered[other], why

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <map>
-#include <unordered_map>
+#include <span>
 #include <vector>
 
 #include "fleetmesh/identity_index.hpp"
@@ -42,20 +42,28 @@ class Identities {
   // For whoever works something out for all slots; left clean.
   std::vector<Scratch>& scratch() { return scratch_; }
 
-  // Who is told of identities that these selectors select; `always`: of all.
+  // Who is told of identities that these selectors select, by their places; `always`: of all.
   void follow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
   void unfollow(RuleSet& follower, const std::vector<SelectorId>& selectors, bool always);
 
  private:
+  // A rule set that asks for a selector, which has that place among all that it asks for.
+  struct Follower {
+    RuleSet* set = nullptr;
+    std::uint32_t place = 0;
+    friend auto operator<=>(const Follower&, const Follower&) = default;
+  };
   template <class Visit>
-  void each_follower(const std::vector<SelectorId>& matching, Visit visit);
+  void each_follower(std::span<const SelectorId> matching, Visit visit);
 
   IdentityIndex index_;
   NumberMap slots_;
-  std::vector<IdentityNumber> numbers_;  // by slot
-  std::unordered_map<SelectorId, std::vector<RuleSet*>> followers_;
+  std::vector<IdentityNumber> numbers_;           // by slot
+  std::vector<std::vector<Follower>> followers_;  // by selector
   std::vector<RuleSet*> always_;
   std::vector<Scratch> scratch_;
+  std::vector<Follower> told_;  // at a change of one identity
+  std::vector<std::uint32_t> places_;
 };
 
 }  // namespace fleetmesh::policy

@@ -6,26 +6,17 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "fleetmesh/matcher.hpp"
+#include "fleetmesh/selector.hpp"
 #include "fleetmesh/slot_set.hpp"
 
 namespace fleetmesh::policy {
 
-// A statement on labels that is true of an identity or not, such as `k8s:app=web`; whoever makes identities
-// and selectors numbers them alike, from 1.
-using Term = std::uint32_t;
 using Name = std::uint32_t;  // of a port; 0: none
-using SelectorId = std::uint32_t;
-
-struct Requirement {
-  bool negated = false;
-  std::vector<Term> any_of;
-  friend auto operator<=>(const Requirement&, const Requirement&) = default;
-};
-// All of them; without any it selects everything, aggregates included.
-using Selector = std::vector<Requirement>;
 
 struct NamedPort {
   Name name = 0;
@@ -55,21 +46,19 @@ struct SignatureHash {
   std::size_t operator()(const Signature& signature) const { return signature.low; }
 };
 
-// Of a sorted list of terms.
-bool selects(const Selector& selector, const std::vector<Term>& terms);
-
 class IdentityIndex {
  public:
   IdentityIndex();
   struct Added {
     Slot slot;
-    std::vector<SelectorId> matching;  // the selectors that select it, in ascending order
+    // The selectors that select it, of those whose selection is kept, ascending; good until the next one
+    // comes or goes.
+    std::span<const SelectorId> matching;
   };
   // Slots of removed identities are given again.
   Added add(Identity identity);
-  // The selectors that selected it.
-  std::vector<SelectorId> remove(Slot slot);
-  // Sorted.
+  // The selectors that selected it; likewise.
+  std::span<const SelectorId> remove(Slot slot);
   const std::vector<Term>& terms(Slot slot) const { return rows_[slot]; }
   const std::vector<NamedPort>& named_ports(Slot slot) const;
   template <class Visit>
@@ -83,10 +72,10 @@ class IdentityIndex {
   SelectorId acquire(Selector selector);
   void release(SelectorId id);
   const Selector& selector(SelectorId id) const { return *selectors_[id].selector; }
-  // Worked out when it is first asked for, and from then on with each identity.
+  // Worked out when it is first asked for, and kept from then on as identities come and go.
   const SlotSet& selected(SelectorId id);
-  // The selectors that select such an identity, in ascending order; `terms` are sorted.
-  std::vector<SelectorId> matching(const std::vector<Term>& terms) const;
+  // The selectors that select such an identity, in ascending order.
+  std::vector<SelectorId> matching(const std::vector<Term>& terms);
 
   // Nobody outside can find two sets with one signature: it is keyed by a secret of the process.
   Signature signature(std::uint64_t of) const;
@@ -102,6 +91,7 @@ class IdentityIndex {
     const Requirement* guard = nullptr;  // one of these terms is there in whatever it selects
     SlotSet selected;
   };
+  void settle();
   const Requirement* rarest(const Selector& selector) const;
   std::uint64_t frequency(const Requirement& requirement) const;
   bool holds(const Requirement& requirement, Slot slot) const;
@@ -112,14 +102,15 @@ class IdentityIndex {
   std::vector<std::vector<Term>> rows_;  // by slot
   std::unordered_map<Slot, std::vector<NamedPort>> named_ports_;
   std::vector<Slot> free_;
-  std::vector<SlotSet> having_;  // by term
+  std::vector<SlotSet> having_;  // by term, of all but those that came last
+  std::vector<Slot> unsettled_;  // these: to sort one in touches memory at random, which is put off
   SlotSet live_;
   std::vector<Kept> selectors_;
   std::vector<SelectorId> free_selectors_;
   std::map<Selector, SelectorId> numbers_;
-  std::unordered_map<Term, std::vector<SelectorId>> guarded_;
-  std::vector<std::uint64_t> guards_;  // a bit for each term, whether it is in guarded_
-  std::vector<SelectorId> unguarded_;
+  Matcher all_;
+  Matcher kept_;                      // of those whose selection is kept: few, where few rules are in use
+  std::vector<SelectorId> matching_;  // of whoever came or went last
 };
 
 }  // namespace fleetmesh::policy

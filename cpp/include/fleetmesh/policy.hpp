@@ -54,17 +54,32 @@ struct Rule {
   Verdict verdict = Verdict::allow;
   std::uint8_t tier = 0;      // a lower one decides first
   double priority = 0;        // within the tier, likewise
-  std::uint32_t subject = 0;  // number of a selector
+  std::uint32_t subject = 0;  // of the policy's selectors, by its place; in a repository by its number
   bool on_host = false;
   bool default_deny = true;
   bool nobody = false;               // no peer at all
-  std::vector<std::uint32_t> peers;  // any one of these selectors; none, with ports: everybody
+  std::vector<std::uint32_t> peers;  // any one of such selectors; none, with ports: everybody
   std::vector<PortRule> ports;       // none: all
   // 0: none is asked for; else 1 + Cilium's type: disabled, spire, always fail.
   std::uint8_t authentication = 0;
 
   // Whether it is about anybody at all.
   bool says() const { return !nobody && !(peers.empty() && ports.empty()); }
+};
+
+// The rules of one policy, as a repository has them.
+struct PolicyRules : std::enable_shared_from_this<PolicyRules> {
+  std::string key;
+  std::uint32_t first = 0;  // the number of its first rule; the others follow
+  std::vector<Rule> rules;
+  std::vector<SelectorId> selectors;  // of their subjects and peers
+};
+
+struct RuleRef {
+  const PolicyRules* of = nullptr;
+  std::uint32_t at = 0;
+  const Rule& rule() const { return of->rules[at]; }
+  std::uint32_t number() const { return of->first + at; }
 };
 
 enum class Enforcement : std::uint8_t { by_rules, always, never };
@@ -100,7 +115,7 @@ struct Entry {
   std::uint8_t authentication = 0;  // Cilium's type
   bool explicit_authentication = false;
   std::uint16_t proxy_port = 0;  // of a redirect
-  std::uint32_t rule = 0;        // the first of those behind it; kByDefault: none of them
+  std::uint32_t rule = 0;        // the number of the first of those behind it; kByDefault: none of them
 
   bool denies() const { return FM_POLICY_RANK(precedence) == FM_POLICY_RANK_DENY; }
   bool redirects() const { return !denies() && FM_POLICY_RANK(precedence) > FM_POLICY_RANK_ALLOW; }
@@ -148,6 +163,9 @@ class EndpointPolicy {
   void each_entry(const std::function<void(const Key&, const Entry&)>& visit) const;
   std::size_t size() const;
 
+  // Whether the very same rule sets decide.
+  friend bool operator==(const EndpointPolicy&, const EndpointPolicy&) = default;
+
  private:
   const std::shared_ptr<RuleSet>& side(Direction direction) const {
     return direction == Direction::egress ? egress_ : ingress_;
@@ -168,10 +186,15 @@ class Repository {
   const Options& options() const { return options_; }
   // Of which other clusters it knows the identities; of none at first.
   void hear(std::vector<std::uint32_t> clusters);
-  // Equal selectors have one number, their place here; rules are known by their place from then on.
-  void set_rules(const std::vector<Selector>& selectors, std::vector<Rule> rules);
+  // The rules of a policy, in the place of those it had. Of equal rules the one counts that comes first in
+  // the order of the policies' keys. Returns the number of its first rule; no other rule gets one of these.
+  std::uint32_t set_rules(const std::string& policy, const std::vector<Selector>& selectors,
+                          std::vector<Rule> rules);
+  void remove_rules(const std::string& policy);
 
-  EndpointPolicy resolve(Identity subject, bool is_host, bool is_init);
+  // What was resolved before stays as it is while rules change: it is to be resolved again, which costs a
+  // look where the same rules speak.
+  EndpointPolicy resolve(const Identity& subject, bool is_host, bool is_init);
   // Of a pod whose identity is known by its number; throws std::out_of_range if it is not.
   EndpointPolicy resolve(IdentityNumber number);
 
@@ -187,9 +210,9 @@ class Repository {
   std::shared_ptr<Identities> identities_;
   Options options_;
   std::vector<bool> heard_;  // by cluster id
-  std::shared_ptr<const std::vector<Rule>> rules_;
-  std::vector<SelectorId> selectors_;  // of the subjects and peers of rules, by their numbers
-  std::unordered_map<SelectorId, std::vector<std::uint32_t>> by_subject_;
+  std::map<std::string, std::shared_ptr<const PolicyRules>> policies_;
+  std::uint32_t next_number_ = 0;
+  std::unordered_map<SelectorId, std::vector<RuleRef>> by_subject_;
   std::map<SetKey, std::weak_ptr<RuleSet>> sets_;
   std::size_t sweep_at_ = 0;  // with so many those that nobody has any more are left out
 };

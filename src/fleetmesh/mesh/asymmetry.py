@@ -78,7 +78,7 @@ class _Search:
 
     def clusters(self, peer: LabelSelector) -> list[str]:
         """Those of the others that have pods of whom a rule speaks, and may refuse."""
-        spread = self.deciding.judge(self.member.name).spread(peer) if self._others else {}
+        spread = self.deciding.spread(self.member.name, peer) if self._others else {}
         found = (self.view.names[number] for number in spread if number)
         return [name for name in found if name in self._others]
 

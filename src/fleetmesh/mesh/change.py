@@ -72,11 +72,9 @@ class Change:
         exporters: Namespace and name -> the members that have a ServiceExport of it.
         identity_bits: Of an identity's number below its cluster's id.
         heard_anew: Whether it has changed who hears whom.
+        left: The names of members that left.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
-        joined: The names of members that it has let in.
         renumbered: (member, labels) of the identities that it may have given, taken or renumbered.
-        renoded: Members whose nodes came, changed or went.
-        relabelled: (member, namespace, name) of pods whose identity is another.
     """
 
     core: Transaction
@@ -88,11 +86,9 @@ class Change:
     identity_bits: int
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
+    left: set[str] = attrs.field(factory=set, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
-    joined: set[str] = attrs.field(factory=set, init=False)
     renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
-    renoded: set[str] = attrs.field(factory=set, init=False)
-    relabelled: set[tuple[str, str, str]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
     _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)
 

@@ -65,7 +65,6 @@ class Controllers:
         dirty.running_pods.update((pod.namespace, pod.name) for pod in touched)
         services = dirty.slices | self._selecting(member, touched)
         if dirty.nodes:
-            self.change.renoded.add(member.name)
             services |= self._of_nodes(member)
         readdressed = dirty.readdressed
         dirty.nodes, dirty.declared_pods = False, []

@@ -119,5 +119,6 @@ class Datapaths:
                 path.catch_up()
                 paths.append((number, path._core))
             with mesh.judged() as deciding:
+                deciding.meet_all()
                 book, clusters = deciding.whereabouts.book.copy(), list(prefixes_of(deciding.view))
             return Decisions(*_core.process_chain(paths, book, clusters, *columns(packets)))

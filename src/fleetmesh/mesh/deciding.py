@@ -6,58 +6,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh.identities import UNNUMBERED
-from fleetmesh.mesh.policies import options_of, read_policies
+from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge_of
+from fleetmesh.mesh.policy_change import PolicyChange
 from fleetmesh.mesh.policy_tables import ClusterTables
 from fleetmesh.mesh.population import Counted, JudgedPopulation, population_of
 from fleetmesh.mesh.whereabouts import Address, Whereabouts
-from fleetmesh.policy import Rule
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
-from fleetmesh.policy.labels import K8S, Label, LabelSet, Network, ports_of, reserved
+from fleetmesh.policy.labels import K8S, Label, LabelSet, ports_of, reserved
 from fleetmesh.policy.matching import Request
 from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry, labels_of_reserved
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
-from fleetmesh.policy.selectors import group_labels
+from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.services.global_service import Backend
 
 if TYPE_CHECKING:
     from fleetmesh._core import EndpointPolicy, PolicyTables
     from fleetmesh.mesh.mesh import Mesh
+    from fleetmesh.mesh.store import Key
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPv6")
-
-
-@attrs.frozen
-class PolicyChange:
-    """
-    What a transaction has changed of what decides.
-
-    Attributes:
-        identities: (member, labels) of identities that came, went, or got another number.
-        pods: (member, namespace, name) of pods that came, changed, went or got other labels.
-        nodes: Members whose nodes came, changed or went.
-        policies: Members whose policies changed.
-        joined: Members that came, of whom nothing is left that was known under their names.
-        hearing: Whether members came or went, or hear others than before.
-    """
-
-    identities: frozenset[tuple[str, LabelSet]]
-    pods: frozenset[tuple[str, str, str]]
-    nodes: frozenset[str]
-    policies: frozenset[str]
-    joined: frozenset[str]
-    hearing: bool
-
-    def __bool__(self) -> bool:
-        return any(attrs.astuple(self, recurse=False))
 
 
 @attrs.frozen
@@ -94,11 +70,11 @@ class _Case:
 @attrs.define(eq=False)
 class Deciding:
     """
-    What decides in a mesh, made when it is first asked and brought up to date by what changed. Of one
-    thread at a time.
+    What decides in a mesh, brought up to date by what changed. It meets a member, and makes its judge, when a
+    question first needs it. Of one thread at a time.
 
     Attributes:
-        whereabouts: Who is at an address.
+        whereabouts: Who is at an address, of the members that have been met.
         revision: Another number whenever something has changed that may decide.
     """
 
@@ -107,6 +83,7 @@ class Deciding:
     registry: IdentityRegistry = attrs.field(factory=IdentityRegistry)
     whereabouts: Whereabouts = attrs.field(init=False)
     revision: int = attrs.field(default=0, init=False)
+    _met: set[str] = attrs.field(factory=set, init=False)
     _judges: dict[str, PolicyJudge] = attrs.field(factory=dict, init=False)
     _held_judges: dict[tuple[str, LabelSet], PolicyJudge] = attrs.field(factory=dict, init=False)
     _population: JudgedPopulation | None = attrs.field(default=None, init=False)
@@ -115,8 +92,6 @@ class Deciding:
 
     def __attrs_post_init__(self) -> None:
         self.whereabouts = Whereabouts(self._number_of)
-        for member in self.view.members.values():
-            self._join(member)
 
     # Following the mesh
 
@@ -125,40 +100,38 @@ class Deciding:
         batch = list(changes)
         self._population = None
         old, self.view = self.view, view
-        gone = [name for name in old.members if old.members[name] is not view.members.get(name)]
-        came = {name for change in batch for name in change.joined}
-        left = [name for name in gone if name not in view.members or name in came]
-        for name in left:
-            self._counted.pop(name, None)
+        for name in {each for change in batch for each in change.left}:
             self._leave(old, name)
-        new = [name for name in view.members if name not in old.members or name in left]
-        for name in new:
-            self._join(view.members[name])
-        others = [name for name in gone if name not in left]
         renumbered = [
-            each for each in {each for change in batch for each in change.identities} if each[0] in others
+            each for each in {each for change in batch for each in change.identities} if each[0] in self._met
         ]
         # What one gives back another may have been given.
         for name, labels in renumbered:
             self._forget(old.members[name], labels)
         for name, labels in renumbered:
-            self._know(old, name, labels)
+            self._know(name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
-            if cluster in others:
+            if cluster in self._met:
                 self._move(old, cluster, namespace, pod)
-        for name in {each for change in batch for each in change.nodes} & {*others}:
+        for name in {each for change in batch for each in change.nodes} & self._met:
             self.whereabouts.settle_nodes(view.members[name])
-        if any(change.hearing for change in batch):
-            for name, judge in self._judges.items():
-                judge.hear(self.heard_by(name))
-        touched = {name for change in batch for name in change.policies}
-        services = {name for name, judge in self._judges.items() if judge.hangs_on_services}
-        for name in touched | services:
-            self._judges.pop(name, None)
-        if touched or gone:
-            self._held_judges.clear()
-        if any(batch) or left or new or services:
+        self._have_judges_follow(batch)
+        self._held_judges.clear()
+        if any(batch):
             self.revision += 1
+
+    def _have_judges_follow(self, batch: Sequence[PolicyChange]) -> None:
+        policies: dict[str, set[Key]] = {}
+        for name, key in (each for change in batch for each in change.policies):
+            policies.setdefault(name, set()).add(key)
+        hearing = any(change.hearing for change in batch)
+        services = any(change.services for change in batch)
+        for name, judge in self._judges.items():
+            if hearing:
+                judge.hear(self.heard_by(name))
+            follow(judge, self.view, self.view.members[name], policies.get(name, ()))
+            if services and follow_services(judge, self.view, self.view.members[name]):
+                self.revision += 1
 
     def learn(self, dns: Mapping[str, Sequence[Address]]) -> None:
         """What names have resolved to."""
@@ -168,7 +141,13 @@ class Deciding:
         for judge in (*self._judges.values(), *self._held_judges.values()):
             judge.dns = dns
 
-    def _join(self, member: MemberView) -> None:
+    def meet(self, name: str) -> None:
+        """Take in a member's identities and addresses, once."""
+        if name in self._met:
+            return
+        self._met.add(name)
+        self.revision += 1
+        member = self.view.members[name]
         for labels in member._store.identities:
             self.registry.know(self.identity(member, labels))
         for pods in member._store.pods.values():
@@ -176,7 +155,19 @@ class Deciding:
                 self.whereabouts.settle(member, pod)
         self.whereabouts.settle_nodes(member)
 
+    def meet_all(self) -> None:
+        """Take in all members, as whoever asks by addresses has to."""
+        if len(self._met) < len(self.view.members):
+            for name in self.view.members:
+                self.meet(name)
+
     def _leave(self, old: Viewpoint, name: str) -> None:
+        self._judges.pop(name, None)
+        self._tables.pop(name, None)
+        self._counted.pop(name, None)
+        if name not in self._met:
+            return
+        self._met.remove(name)
         member = old.members[name]
         for labels in member._store.identities:
             self._forget(member, labels)
@@ -184,25 +175,13 @@ class Deciding:
             for pod in pods.values():
                 self.whereabouts.unsettle(member, pod)
         self.whereabouts.unsettle_nodes(name)
-        self._judges.pop(name, None)
-        self._tables.pop(name, None)
 
-    def _know(self, old: Viewpoint, name: str, labels: LabelSet) -> None:
+    def _know(self, name: str, labels: LabelSet) -> None:
         member = self.view.members[name]
-        before, after = (each._store.identities.get(labels) for each in (old.members[name], member))
-        if after is not None:
+        if labels in member._store.identities:
             self.registry.know(self.identity(member, labels))
-            if before is not None and before.number != after.number:
-                self._note_again(member, labels)
         elif name in self._judges:
             self._judges[name].forget(labels)
-
-    def _note_again(self, member: MemberView, labels: LabelSet) -> None:
-        """In the book, of pods that stayed and have another number."""
-        for namespace, pods in member._store.identity_of.items():
-            for name, each in pods.items():
-                if each == labels:
-                    self.whereabouts.note(member._store.pods.group(namespace)[name])
 
     def _forget(self, member: MemberView, labels: LabelSet) -> None:
         numbered = member._store.identities.get(labels)
@@ -237,6 +216,7 @@ class Deciding:
         pod = None if member is None else member._store.pods.group(namespace).get(name)
         if member is None or pod is None:
             return None
+        self.meet(cluster)
         labels = member._store.identity_of.group(namespace).get(name)
         identity = _reserved("host") if labels is None else self.identity(member, labels)
         return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
@@ -247,30 +227,34 @@ class Deciding:
         return pod
 
     def _number_of(self, name: tuple[str, str, str]) -> tuple[int, int]:
-        """Of a pod's identity, and of its cluster; zeros where it goes with its cluster."""
-        pod = self._pod("/".join(name))
-        return (0, 0) if pod is None else (pod.identity.number, self.view.members[name[0]].cluster_id)
+        """Of a pod's identity, and of its cluster; zeros where it goes with its cluster, or at all."""
+        cluster, namespace, pod = name
+        member = self.view.members.get(cluster)
+        labels = None if member is None else member._store.identity_of.group(namespace).get(pod)
+        if member is None or labels is None:
+            return 0, 0
+        return self.identity(member, labels).number, member.cluster_id
 
     def heard_pods_at(self, address: Address, cluster: str) -> Iterator[_Pod]:
         """Those of an address that a cluster knows."""
+        self.meet_all()
         for each in self.whereabouts.pods_at(address):
             pod = self._pod("/".join(each))
             if pod is not None and self._hears(cluster, pod.cluster):
                 yield pod
 
     def judge(self, cluster: str) -> PolicyJudge:
-        """That of a cluster, which knows the pods of all that it hears."""
+        """That of a cluster, which knows the pods of all that it hears, as far as they have been met."""
         if cluster not in self._judges:
-            rules = read_policies(self.view, self.view.members[cluster]).rules
-            self._judges[cluster] = self._judge_by(cluster, rules)
+            judge = judge_of(self.view, self.view.members[cluster], self.registry, self.dns)
+            judge.hear(self.heard_by(cluster))
+            self._judges[cluster] = judge
         return self._judges[cluster]
 
-    def _judge_by(self, cluster: str, rules: tuple[Rule, ...]) -> PolicyJudge:
-        member = self.view.members[cluster]
-        options = options_of(self.view, member)
-        judge = PolicyJudge(self.registry, options, rules, tuple(_groups(member)), self.dns)
-        judge.hear(self.heard_by(cluster))
-        return judge
+    def spread(self, cluster: str, selector: LabelSelector) -> Mapping[int, int]:
+        """Cluster id -> how many of its identities a selector of a cluster's policies selects."""
+        self.meet_all()
+        return self.judge(cluster).spread(selector)
 
     def heard_by(self, cluster: str) -> list[int]:
         """The ids of the members that it knows of, its own among them."""
@@ -279,12 +263,13 @@ class Deciding:
 
     def _held_judge(self, cluster: str, labels: LabelSet) -> PolicyJudge | None:
         """By what is still in force for an identity whose rules are in conflict, if anything was before."""
-        rules = self.view.members[cluster]._store.held.get(labels)
-        if rules is None:
+        member, key = self.view.members[cluster], (cluster, labels)
+        if labels not in member._store.held:
             return None
-        key = (cluster, labels)
         if key not in self._held_judges:
-            self._held_judges[key] = self._judge_by(cluster, rules)
+            judge = held_judge_of(self.view, member, labels, self.registry, self.dns)
+            judge.hear(self.heard_by(cluster))
+            self._held_judges[key] = judge
         return self._held_judges[key]
 
     def _hears(self, cluster: str, other: str) -> bool:
@@ -398,6 +383,7 @@ class Deciding:
         Args:
             knowing: The number of an identity that has to be among those that are judged.
         """
+        self.meet_all()
         if self._population is None or self._population.next_of_address <= knowing:
             self._population = population_of(self, self._counted)
         return self._population
@@ -433,10 +419,10 @@ class Deciding:
 
     def pod_at(self, address: str, cluster: str) -> str | None:
         """The end of that address in a cluster, if it is a pod's."""
-        for each in self.whereabouts.pods_at(ip_address(address)):
-            pod = self._known_pod("/".join(each))
-            if pod.cluster == cluster:
-                return f"{pod.cluster}/{pod.name}"
+        self.meet(cluster)
+        for name, namespace, pod in self.whereabouts.pods_at(ip_address(address)):
+            if name == cluster:
+                return f"{name}/{namespace}/{pod}"
         return None
 
     def cluster_of(self, end: str) -> str | None:
@@ -573,15 +559,6 @@ def flow_of(
         raise ValueError(f"port {port!r}; expected 0 to 65535")
     number = PROTOCOL_NUMBERS[protocol.upper()]
     return Flow(number, port, None if http is None else Request.of(http), dns_query)
-
-
-def _groups(member: MemberView) -> Iterator[tuple[Network, tuple[Label, ...]]]:
-    for policy in member._store.policies.values():
-        if policy.kind != "CiliumCIDRGroup":
-            continue
-        labels = tuple(group_labels(policy.name, policy.labels))
-        for cidr in (policy.document.get("spec") or {}).get("externalCIDRs") or ():
-            yield ip_network(cidr, strict=False), labels
 
 
 @lru_cache

@@ -27,6 +27,10 @@ class Dirty:
         exported: Names whose ServiceExport, Service or slices changed.
         namespaces: Namespaces that came, changed or went.
         running_pods: Pods that came, changed or went, workloads' too.
+        identified: Pods that are of another identity than before.
+        hosts: The names of Nodes that came, changed or went.
+        policy_objects: Policies and groups of networks that came, changed or went.
+        moved_policies: Those that were read elsewhere, and are what they were.
         policies: Whether policies, or the sets of labels that pods have, came, changed or went.
     """
 
@@ -39,6 +43,10 @@ class Dirty:
     exported: set[Name] = attrs.field(factory=set)
     namespaces: set[str] = attrs.field(factory=set)
     running_pods: set[Name] = attrs.field(factory=set)
+    identified: set[Name] = attrs.field(factory=set)
+    hosts: set[str] = attrs.field(factory=set)
+    policy_objects: set[Key] = attrs.field(factory=set)
+    moved_policies: set[Key] = attrs.field(factory=set)
     policies: bool = False
 
     def everything(self, store: Store) -> None:

@@ -57,7 +57,7 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
         new = None if pod is None else _labels(store, pod, member.name)
         if old == new:
             continue
-        change.relabelled.add((member.name, namespace, name))
+        dirty.identified.add((namespace, name))
         if old is not None:
             steps[old] -= 1
         if new is None:
@@ -66,7 +66,7 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
             steps[new] += 1
             store.identity_of.put(namespace, name, new)
     change.renumbered |= {(member.name, labels) for labels, step in steps.items() if step}
-    _count(change, member, steps)
+    _count(change, member, steps, dirty)
     if any(labels in steps for labels in store.held) or any(steps.values()):
         dirty.policies = True
 
@@ -79,7 +79,7 @@ def _labels(store: Store, pod: Pod, cluster: str) -> LabelSet | None:
     return pod_labels(pod.template, pod.namespace, {} if declared is None else declared.labels, cluster)
 
 
-def _count(change: Change, member: Member, steps: Counter[LabelSet]) -> None:
+def _count(change: Change, member: Member, steps: Counter[LabelSet], dirty: Dirty) -> None:
     identities = change.store(member).identities
     wanted: dict[str, LabelSet] = {}
     for labels, step in steps.items():
@@ -94,8 +94,10 @@ def _count(change: Change, member: Member, steps: Counter[LabelSet]) -> None:
                 wanted[str(labels)] = labels
     topic = ("identity", ("Cluster", "", member.name))
     if topic in change.store(member).trouble:
-        unnumbered = (labels for labels, each in identities.items() if each.number == UNNUMBERED)
+        unnumbered = {labels for labels, each in identities.items() if each.number == UNNUMBERED}
         wanted.update((str(labels), labels) for labels in unnumbered)
+        for namespace, pods in member._store.identity_of.items():
+            dirty.identified |= {(namespace, name) for name, labels in pods.items() if labels in unnumbered}
     try:
         numbers = change.allocations.identities(member.name, wanted, change.identity_bits)
     except RangeExhaustedError:

@@ -50,12 +50,11 @@ def known_of(
     """What is known of a member."""
     heard = [name for name in view.members if name != member.name and view.hears(member.name, name)]
     everywhere = (member.name, *heard)
-    judge = deciding.judge(member.name)
     refused = {id(policy) for policy, _ in read.refused}
 
     @cache
     def spread(selector: LabelSelector) -> Mapping[str, int]:
-        found = judge.spread(selector)
+        found = deciding.spread(member.name, selector)
         return {view.names[number] if number else NO_CLUSTER: count for number, count in found.items()}
 
     @cache

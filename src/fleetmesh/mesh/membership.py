@@ -107,7 +107,6 @@ def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member
 def _enter(change: Change, member: Member) -> None:
     everybody = {**change.members, member.name: member}
     change.members = dict(sorted(everybody.items(), key=lambda item: item[1].cluster_id))
-    change.joined.add(member.name)
     settings = member.settings
     change.core.join(
         member.cluster_id,
@@ -125,6 +124,7 @@ def leave(change: Change, member: Member) -> None:
     change.members = {name: each for name, each in change.members.items() if each is not member}
     change.take_back(member)
     change.core.leave(member.cluster_id)
+    change.left.add(member.name)
     set_ranges(change, None)
     change.plan_imports()
 

@@ -23,6 +23,7 @@ from fleetmesh.errors import NotFoundError
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Allocations
 from fleetmesh.mesh import bulk, limits, membership
+from fleetmesh.mesh.affected import changed_addresses, changed_policies
 from fleetmesh.mesh.change import Change
 from fleetmesh.mesh.datapaths import Datapaths
 from fleetmesh.mesh.deciding import Deciding, decide, flow_of
@@ -314,10 +315,11 @@ class Mesh:
             known=None if report is None else report.view.snapshot.generation,
         )
         view = last.after(change, self._core.snapshot(), touched)
-        hold(last, view, [name for name, dirty in change.dirty.items() if dirty.policies])
-        self._policies.note(view, change)
+        hold(last, view, change)
+        policies = changed_policies(change, changed)
+        self._policies.note(view, change, services=bool(changed))
         self._viewpoint = view
-        return Delta(delta.old, delta.new, changed)
+        return Delta(delta.old, delta.new, changed, changed_addresses(change, last), policies)
 
     # Questions
 

@@ -70,6 +70,7 @@ def renew(change: Change, member: Member, resource: Resource) -> None:
             change.touch(member).exported.add((namespace, name))
         case PolicyObject():
             store.policies[resource.key] = resource
+            change.touch(member).moved_policies.add(resource.key)
         case UnknownKind():
             kind = f"{resource.kind} {resource.api_version}"
             store.unknown.put(kind, f"{namespace}/{name}", resource)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.mesh.deciding import Deciding, PolicyChange
+from fleetmesh.mesh.deciding import Deciding
 from fleetmesh.mesh.learnt_names import LearntNames
+from fleetmesh.mesh.policy_change import PolicyChange
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
@@ -37,8 +38,8 @@ class PolicyKeeper:
     _deciding: Deciding | None = attrs.field(default=None, init=False)
     _dns_version: int = attrs.field(default=0, init=False)
 
-    def note(self, view: Viewpoint, change: Change) -> None:
-        """What a transaction changed, before anybody can see its state."""
+    def note(self, view: Viewpoint, change: Change, *, services: bool) -> None:
+        """What a transaction changed, before anybody can see its state; `services`: whether any did."""
         with self._noting:
             if not self._following:
                 return
@@ -46,14 +47,21 @@ class PolicyKeeper:
                 self._following = False
                 self._noted.clear()
                 return
-            pods = {(name, *pod) for name, dirty in change.dirty.items() for pod in dirty.running_pods}
+            touched = change.dirty.items()
             noted = PolicyChange(
-                frozenset(change.renumbered),
-                frozenset(pods | change.relabelled),
-                frozenset(change.renoded),
-                frozenset(name for name, dirty in change.dirty.items() if dirty.policies),
-                frozenset(change.joined),
-                change.heard_anew,
+                identities=frozenset(change.renumbered),
+                pods=frozenset(
+                    (name, *pod) for name, dirty in touched for pod in dirty.running_pods | dirty.identified
+                ),
+                nodes=frozenset(name for name, dirty in touched if dirty.hosts),
+                policies=frozenset(
+                    (name, key)
+                    for name, dirty in touched
+                    for key in dirty.policy_objects | dirty.moved_policies
+                ),
+                services=services or any(dirty.exported for _, dirty in touched),
+                hearing=change.heard_anew,
+                left=frozenset(change.left),
             )
             self._noted.append((view.snapshot.generation, noted))
 

@@ -41,6 +41,7 @@ class ClusterTables:
 
     def newest(self) -> _core.PolicyTables:
         """The same object as long as nothing has changed that policies are about."""
+        self._deciding.meet_all()
         if self._made is None or self._revision != self._deciding.revision:
             self._revision = self._deciding.revision
             judge = self._deciding.judge(self._cluster)

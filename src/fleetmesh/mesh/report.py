@@ -161,7 +161,7 @@ def _about_member(
         yield from found
     yield from store.trouble.values()
     read = read_policies(view, member)
-    yield from conflicts(view, member, read)
+    yield from conflicts(view, member)
     yield from policy_findings(view, member, read, deciding, ends)
     for policy, why in read.refused:
         yield finding(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from fleetmesh.mesh.policies import may_conflict
+from fleetmesh.mesh.policies import hangs_on_services, may_conflict
 from fleetmesh.mesh.sending import (
     declare,
     drop_derived,
@@ -66,7 +66,9 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
             store = change.store(member)
             store.policies.keep(said.key, said, present=new is not None)
             store.asking.keep(said.key, None, present=new is not None and may_conflict(said))
+            store.on_services.keep(said.key, None, present=new is not None and hangs_on_services(said))
             change.touch(member).policies = True
+            change.touch(member).policy_objects.add(said.key)
         case UnknownKind():
             _unknown(change, member, said, present=new is not None)
         case CiliumConfig() | ClusterMeshSecret():
@@ -98,7 +100,9 @@ def _node(change: Change, member: Member, old: Node | None, new: Node | None) ->
             change.allocations.release(member.name, "node", [new.name])
     if (() if old is None else old.pod_cidrs) != (() if new is None else new.pod_cidrs):
         change.nodes_moved = True
-    change.touch(member).nodes = True
+    dirty = change.touch(member)
+    dirty.nodes = True
+    dirty.hosts.update(each.name for each in (old, new) if each is not None)
 
 
 def _pod(change: Change, member: Member, old: Pod | None, new: Pod | None) -> None:

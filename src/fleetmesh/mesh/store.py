@@ -68,6 +68,7 @@ class Store:
             have none.
         identities: The labels of an identity -> its number, and how many pods have it.
         asking: The policies whose rules may conflict.
+        on_services: The policies whose rules hang on the services that there are.
         held: The labels of an identity whose rules are in conflict -> those that were in force before.
         expanded: Workload -> the names of the pods that were made for it.
         imports: What the member makes of the MCS-API exports of a name.
@@ -102,6 +103,7 @@ class Store:
     imports: CowMap[Name, ImportPlan] = attrs.field(factory=CowMap)
     policies: CowMap[Key, PolicyObject] = attrs.field(factory=CowMap)
     asking: CowMap[Key, None] = attrs.field(factory=CowMap)
+    on_services: CowMap[Key, None] = attrs.field(factory=CowMap)
     unknown: CowGroups[str, str, UnknownKind] = attrs.field(factory=CowGroups)
     trouble: CowMap[tuple[str, Key], Finding] = attrs.field(factory=CowMap)
     set_aside: CowMap[Name, Rows] = attrs.field(factory=CowMap)

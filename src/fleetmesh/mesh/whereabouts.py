@@ -4,6 +4,7 @@ Who is at an address: the pods and nodes of a mesh.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -28,8 +29,8 @@ class Whereabouts:
     """
     Attributes:
         identity: The number of a pod that is there, and its cluster's id.
-        book: For data paths: of each address the identity and cluster of its first pod, else of its node,
-            which to other clusters is `remote-node`.
+        book: For data paths: of each address the identity and cluster of its first pod by name, else of its
+            first node, which to other clusters is `remote-node`.
         contested: Addresses of several pods: which of them is meant depends on whom one hears.
     """
 
@@ -41,13 +42,13 @@ class Whereabouts:
     _nodes_of: dict[str, tuple[tuple[str, int], tuple[Address, ...]]] = attrs.field(factory=dict, init=False)
 
     def pods_at(self, address: Address) -> Iterable[PodName]:
-        """In the order in which they came."""
+        """In the order of their names, whichever came first."""
         return self._pods.get(address, ())
 
     def node_at(self, address: Address) -> str | None:
         """The member whose node has that address."""
         found = self._nodes.get(address)
-        return next(iter(found))[0] if found else None
+        return min(found)[0] if found else None
 
     def settle(self, member: MemberView, pod: Pod) -> None:
         """A pod has come; one on its node's network has the node's address."""
@@ -56,7 +57,7 @@ class Whereabouts:
                 self._add_node(address, (member.name, member.cluster_id))
             else:
                 found = self._pods.setdefault(address, [])
-                found.append((member.name, pod.namespace, pod.name))
+                insort(found, (member.name, pod.namespace, pod.name))
                 if len(found) > 1:
                     self.contested.add(address)
         self.note(pod)
@@ -118,7 +119,7 @@ class Whereabouts:
         if pods:
             self.book.set(str(address), *self.identity(pods[0]))
         elif nodes:
-            self.book.set(str(address), RESERVED["remote-node"], next(iter(nodes))[1])
+            self.book.set(str(address), RESERVED["remote-node"], min(nodes)[1])
         else:
             self.book.remove(str(address))
 

@@ -4,6 +4,7 @@ One cluster's policies over the identities that it knows.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -23,6 +24,7 @@ from fleetmesh.policy.labels import (
     world_label,
 )
 from fleetmesh.policy.matching import Request, dns_matches, http_matches
+from fleetmesh.policy.named import NamedAddresses
 from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, Identity, IdentityRegistry
 from fleetmesh.policy.rule import (
     ANY_PROTOCOL,
@@ -101,7 +103,6 @@ class Conflict:
 class _Match:
     """A rule that speaks about a flow, by one peer and one range of ports."""
 
-    number: int
     rule: Rule
     port_rule: PortRule | None
     port: PortRange
@@ -115,28 +116,28 @@ class _Match:
 @attrs.define(eq=False)
 class PolicyJudge:
     """
-    Decides for the endpoints of one cluster.
+    Decides for the endpoints of one cluster, and follows the policies that it has.
 
     Attributes:
         registry: The identities of the mesh.
-        rules: All of the cluster, in the order in which Cilium takes them.
-        groups: The networks of CiliumCIDRGroups, with the labels that they give.
         dns: The names that were resolved, with their addresses.
-        hangs_on_services: Whether any rule is about Services, and so another when they change.
+        groups: Name of a CiliumCIDRGroup -> its networks, and the labels that they give.
     """
 
     registry: IdentityRegistry
     options: Options
-    rules: Sequence[Rule]
-    groups: Sequence[tuple[Network, tuple[Label, ...]]]
-    dns: Mapping[str, Sequence[IPv4Address | IPv6Address]]
+    dns: Mapping[str, Sequence[IPv4Address | IPv6Address]] = attrs.field(factory=dict)
+    groups: dict[str, tuple[Sequence[Network], Sequence[Label]]] = attrs.field(factory=dict, init=False)
     _compiler: Compiler = attrs.field(init=False)
     _repository: _core.PolicyRepository = attrs.field(init=False)
-    _networks: frozenset[Network] = attrs.field(init=False)
-    _names: tuple[FqdnSelector, ...] = attrs.field(init=False)
-    hangs_on_services: bool = attrs.field(init=False)
-    _of_pods: frozenset[Network] | None = attrs.field(init=False)
-    _policies: dict[tuple[LabelSet, bool], _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
+    _rules: dict[str, tuple[int, tuple[Rule, ...]]] = attrs.field(factory=dict, init=False)
+    _order: list[str] = attrs.field(factory=list, init=False)
+    _numbered: dict[int, Rule] = attrs.field(factory=dict, init=False)
+    _named: NamedAddresses = attrs.field(init=False)
+    _changes: int = attrs.field(default=0, init=False)
+    _policies: dict[tuple[LabelSet, bool], tuple[int, _core.EndpointPolicy]] = attrs.field(
+        factory=dict, init=False
+    )
 
     def __attrs_post_init__(self) -> None:
         options = self.options
@@ -150,19 +151,43 @@ class PolicyJudge:
             cluster=options.cluster_id,
             cluster_shift=options.cluster_shift,
         )
-        peers = [each for rule in self.rules for each in rule.peers or ()]
-        networks = [each for each in peers if isinstance(each, CidrSelector)]
-        self._networks = frozenset(network for each in networks for network in each.networks)
-        self._names = tuple(dict.fromkeys(each for each in peers if isinstance(each, FqdnSelector)))
-        self.hangs_on_services = any(rule.of_services for rule in self.rules)
-        everywhere = "pods" in options.cidr_match_modes
-        asking = [each for each in networks if everywhere or each.of_pods]
-        self._of_pods = (
-            frozenset(network for each in asking for network in each.networks)
-            if asking or everywhere
-            else None
-        )
-        self._repository.set_rules(*self._compiler.rules(self.rules))
+        self._named = NamedAddresses("pods" in options.cidr_match_modes)
+
+    # Policies
+
+    def set_rules(self, policy: str, rules: tuple[Rule, ...]) -> None:
+        """
+        The rules of a policy, in the place of those that it had; without any it is gone. Costs what it has.
+
+        Args:
+            policy: Whatever it is known by. Cilium takes rules in the order of these.
+        """
+        if not rules and policy not in self._rules:
+            return
+        self._changes += 1
+        first, old = self._rules.pop(policy, (0, ()))
+        self._named.remove(old)
+        for number in range(first, first + len(old)):
+            del self._numbered[number]
+        if not rules:
+            self._order.remove(policy)
+            self._repository.remove_rules(policy)
+            return
+        if not old:
+            insort(self._order, policy)
+        first = self._repository.set_rules(policy, *self._compiler.rules(rules))
+        self._rules[policy] = (first, rules)
+        self._named.add(rules)
+        self._numbered.update(enumerate(rules, first))
+
+    def rules_of(self, policy: str) -> tuple[Rule, ...]:
+        """Those that it has; none where it is not known."""
+        return self._rules.get(policy, (0, ()))[1]
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """All of the cluster, in the order in which Cilium takes them."""
+        return [rule for policy in self._order for rule in self._rules[policy][1]]
 
     def hear(self, clusters: Iterable[int]) -> None:
         """The ids of the other clusters whose identities it knows."""
@@ -173,16 +198,15 @@ class PolicyJudge:
         Whom this cluster takes an address for that is nobody's in the mesh: the world, or what the longest
         network that any policy names makes of it (pkg/ipcache).
         """
-        names = [each.label for each in self._names if self._resolved(each, address)]
-        around = [each for each in self._told_networks() if address in each]
-        return self._identity_within(address.version, around, names)
+        names = [each.label for each in self._named.names if self._resolved(each, address)]
+        return self._identity_within(address.version, self._around(address), names)
 
     def networks_of_the_world(self) -> Iterator[tuple[Network, Identity]]:
         """
         What `of_address` says, by networks: of those here the longest that holds an address has its identity.
         """
         resolved: dict[Network, list[Label]] = {}
-        for name in self._names:
+        for name in self._named.names:
             for address in {each for found in self.dns.values() for each in found}:
                 if self._resolved(name, address):
                     resolved.setdefault(_single(address), []).append(name.label)
@@ -195,14 +219,17 @@ class PolicyJudge:
             yield network, self._identity_within(network.version, around, resolved.get(network, []))
 
     def _told_networks(self) -> set[Network]:
-        return {*self._networks, *(network for network, _ in self.groups)}
+        return {*self._named.networks, *(each for networks, _ in self.groups.values() for each in networks)}
+
+    def _around(self, address: IPv4Address | IPv6Address) -> list[Network]:
+        return [each for each in self._told_networks() if address in each]
 
     def _identity_within(
         self, version: int, around: Collection[Network], names: Collection[Label]
     ) -> Identity:
         """Of addresses that are in these networks and no others, and have these names."""
-        groups = [label for network, labels in self.groups if network in around for label in labels]
-        named = [each for each in around if each in self._networks]
+        groups = self._labels_of_groups(around)
+        named = [each for each in around if each in self._named.networks]
         if not names and not groups and not named:
             return self.world(version)
         labels = [world_label(version, dual_stack=self.options.dual_stack), *groups, *names]
@@ -221,39 +248,47 @@ class PolicyJudge:
         """No endpoint has these labels any more."""
         self._policies.pop((labels, False), None)
 
+    def _labels_of_groups(self, around: Collection[Network]) -> list[Label]:
+        """Of the groups that have any of these networks; in one order, whichever came first."""
+        return sorted(
+            label
+            for networks, labels in self.groups.values()
+            if any(each in around for each in networks)
+            for label in labels
+        )
+
     @property
     def addresses_told_by(self) -> Hashable:
         """Judges for which that is equal make the same of addresses, nobody's and pods'."""
-        options = self.options
-        modes = frozenset(options.cidr_match_modes)
-        return options.dual_stack, modes, self._networks, self._names, tuple(self.groups), self._of_pods
+        options, named = self.options, self._named
+        groups = frozenset((tuple(networks), tuple(labels)) for networks, labels in self.groups.values())
+        told = (frozenset(each) for each in (named.networks, named.names, named.of_pods))
+        return options.dual_stack, frozenset(options.cidr_match_modes), groups, named.asks_pods, *told
 
     @property
     def named_networks(self) -> frozenset[Network]:
         """What addresses are told apart by: networks of rules and groups, and the addresses of names."""
         learnt = {ip_network(each) for addresses in self.dns.values() for each in addresses}
-        return self._networks.union(network for network, _ in self.groups).union(
-            learnt if self._names else ()
-        )
+        return frozenset(self._told_networks() | (learnt if self._named.names else set()))
 
     @property
     def selects_by_address(self) -> bool:
         """Whether any network selects pods."""
-        return self._of_pods is not None
+        return self._named.asks_pods
 
     def networks_of_pod(self, addresses: Iterable[IPv4Address | IPv6Address]) -> list[Label]:
         """
         What tells networks that select pods that these addresses are within them: the longest of those
         networks, else the whole family (pkg/endpoint computeCIDRLabelsRLocked). Nothing where none do.
         """
-        if self._of_pods is None:
+        if not self.selects_by_address:
             return []
         found: list[Label] = []
         for address in addresses:
-            if "pods" in self.options.cidr_match_modes:
-                found += (label for network, labels in self.groups if address in network for label in labels)
+            if self._named.everywhere:
+                found += self._labels_of_groups(self._around(address))
             family = ip_network((0 if address.version == 4 else bytes(16), 0))
-            inside = (each for each in self._of_pods if address in each)
+            inside = (each for each in self._named.of_pods if address in each)
             found.append(cidr_label(max(inside, key=lambda each: each.prefixlen, default=family)))
         return found
 
@@ -327,10 +362,10 @@ class PolicyJudge:
         """
         policy = self.policy(subject, on_host=on_host)
         if policy.conflict is not None:
-            yield 0, ("deny", self.rules[policy.conflict[0]].source)
+            yield 0, ("deny", self._numbered[policy.conflict[0]].source)
             return
         for start, found, precedence, rule in policy.answers(direction == "ingress", peer.number):
-            source = self.rules[rule].source if found and rule < len(self.rules) else None
+            source = self._numbered[rule].source if found and rule in self._numbered else None
             yield start, (_verdict(precedence & 255 if found else _DENY), source)
 
     def conflict(self, subject: Identity, *, on_host: bool = False) -> Conflict | None:
@@ -339,15 +374,19 @@ class PolicyJudge:
         if found is None:
             return None
         one, other, why = found
-        return Conflict(self.rules[one].source, self.rules[other].source, why)
+        return Conflict(self._numbered[one].source, self._numbered[other].source, why)
 
     def policy(self, subject: Identity, *, on_host: bool = False) -> _core.EndpointPolicy:
-        """By what an endpoint is judged, which follows the identities that come and go."""
+        """
+        By what an endpoint is judged, which follows the identities that come and go. After a change of any
+        policy a look, which finds the same rule sets where the same rules speak.
+        """
         key = (subject.labels, on_host)
-        found = self._policies.get(key)
-        if found is None:
-            found = self._policies[key] = self._resolve(subject, on_host=on_host)
-        return found
+        changes, policy = self._policies.get(key, (0, None))
+        if policy is None or changes != self._changes:
+            policy = self._resolve(subject, on_host=on_host)
+            self._policies[key] = (self._changes, policy)
+        return policy
 
     def _resolve(self, subject: Identity, *, on_host: bool) -> _core.EndpointPolicy:
         # The core has the statements on the labels of pods already.
@@ -365,7 +404,7 @@ class PolicyJudge:
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
     ) -> Iterator[_Match]:
         named = (subject if direction == "ingress" else peer).named_ports
-        for number, rule in self._speaking(subject, direction, on_host=on_host):
+        for rule in self._speaking(subject, direction, on_host=on_host):
             if rule.peers is None or not (rule.peers or rule.ports):
                 continue
             selector = next((each for each in rule.peers or (WILDCARD,) if self._selects(each, peer)), None)
@@ -375,25 +414,23 @@ class PolicyJudge:
             ports = [(each, port) for each in rule.ports for port in each.ports] or everything
             for port_rule, port in ports:
                 if covers(port, flow, named):
-                    yield _Match(number, rule, port_rule, port, selector)
+                    yield _Match(rule, port_rule, port, selector)
 
-    def _speaking(
-        self, subject: Identity, direction: Direction, *, on_host: bool
-    ) -> Iterator[tuple[int, Rule]]:
+    def _speaking(self, subject: Identity, direction: Direction, *, on_host: bool) -> Iterator[Rule]:
         found = [
-            (number, rule)
-            for number, rule in enumerate(self.rules)
+            rule
+            for rule in self.rules
             if (rule.direction, rule.on_host) == (direction, on_host) and rule.subject.matches(subject.labels)
         ]
-        final = self.options.isolation_is_final and any(rule.default_deny for _, rule in found)
-        return ((number, rule) for number, rule in found if not (final and rule.tier == "baseline"))
+        final = self.options.isolation_is_final and any(rule.default_deny for rule in found)
+        return (rule for rule in found if not (final and rule.tier == "baseline"))
 
     def _nearby(
         self, subject: Identity, peer: Identity, flow: Flow, direction: Direction, *, on_host: bool
     ) -> Iterator[tuple[Rule, LabelSelector]]:
         """Rules that would allow the flow, were it from another peer."""
         named = (subject if direction == "ingress" else peer).named_ports
-        for _, rule in self._speaking(subject, direction, on_host=on_host):
+        for rule in self._speaking(subject, direction, on_host=on_host):
             ports = [port for each in rule.ports for port in each.ports] or [EVERYTHING]
             if rule.verdict != "allow" or not any(covers(port, flow, named) for port in ports):
                 continue
@@ -403,7 +440,7 @@ class PolicyJudge:
 
     def isolating(self, subject: Identity, direction: Direction, *, on_host: bool = False) -> list[Rule]:
         """The rules by which an endpoint refuses what none allows."""
-        return [rule for _, rule in self._speaking(subject, direction, on_host=on_host) if rule.default_deny]
+        return [rule for rule in self._speaking(subject, direction, on_host=on_host) if rule.default_deny]
 
     def _selects(self, selector: Selector, peer: Identity) -> bool:
         if isinstance(selector, CidrSelector):
