@@ -75,7 +75,8 @@ struct alignas(64) Flow {
   std::uint32_t service_stamp = 0;
   std::uint32_t stamp = 0;  // of both others, which are kin
 
-  static constexpr std::uint32_t kNotCounted = ~0U;};
+  static constexpr std::uint32_t kNotCounted = ~0U;
+};
 // What there is room for.
 static_assert(FM_VERDICT_REDIRECT < 4 && FM_CT_RELATED < 4);
 static_assert(sizeof(Flow<V4>) == 64);
