@@ -158,7 +158,7 @@ def check(before: fm.Mesh, after: fm.Mesh) -> None:
             assert verdict(mesh, *change.witness, change.protocol, change.port) == said
 
 
-@settings(deadline=None, max_examples=examples(10))
+@settings(deadline=None, max_examples=examples(6))
 @given(data=st.data())
 def test_flows_gained_and_lost_are_those_that_each_pair_tells(data: st.DataObject) -> None:
     before = data.draw(fleets())

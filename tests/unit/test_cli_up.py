@@ -129,6 +129,7 @@ def test_a_change_of_a_file_says_what_it_moves_for_whom(shop: Path) -> None:
         "joined",
         "left",
         "rows",
+        "flows",
         "traffic",
         "new_findings",
         "settled_findings",
