@@ -190,6 +190,7 @@ void RuleSet::order() {
 void RuleSet::build() {
   verdicts_ = std::make_shared<Verdicts>(direction_, repository_.options(), enforced_, protocols_);
   shared_ = false;
+  complete_ = spoken_.empty();
   known_.clear();
   aggregates_.assign(std::size(kAggregates), {});
   if (spoken_.empty()) return;
@@ -286,11 +287,7 @@ void RuleSet::add_fallbacks() {
     fallbacks[std::size(kAggregates) + place] = make({false, false, place}, {}, {});
   }
   fallbacks[Verdicts::kHostFallback] = make(verdicts_->who(Verdicts::kHost), {}, {});
-}
-
-const Verdicts& RuleSet::verdicts() {
-  if (!spoken_.empty() && verdicts_->fallbacks[0] == Verdicts::kNoClass) add_fallbacks();
-  return *verdicts_;
+  complete_ = true;
 }
 
 std::shared_ptr<const Verdicts> RuleSet::share() {

@@ -35,7 +35,10 @@ class RuleSet {
   bool isolated() const { return isolated_; }
   const std::optional<Conflict>& conflict() const { return conflict_; }
 
-  const Verdicts& verdicts();
+  const Verdicts& verdicts() {
+    if (!complete_) add_fallbacks();
+    return *verdicts_;
+  }
   // The same, which do not change any more.
   std::shared_ptr<const Verdicts> share();
 
@@ -135,6 +138,7 @@ class RuleSet {
   std::vector<std::uint32_t> for_all_;             // places in spoken_ of rules whose peer is everybody
 
   std::shared_ptr<Verdicts> verdicts_;
+  bool complete_ = true;               // whether there are verdicts on those of whom no peer is
   bool shared_ = false;                // whether somebody else may have them too
   std::vector<Aggregate> aggregates_;  // by place in kAggregates
   std::unordered_map<Signature, ClassId, SignatureHash> known_;
