@@ -78,7 +78,7 @@ struct alignas(64) Flow {
   static constexpr std::uint32_t kNotCounted = ~0U;
 };
 // What there is room for.
-static_assert(FM_VERDICT_REDIRECT < 4 && FM_CT_RELATED < 4);
+static_assert(FM_VERDICT_REDIRECT < 4 && FM_CT_RELATED < 4, "as the narrowest of these fields has it");
 static_assert(sizeof(Flow<V4>) == 64);
 static_assert(sizeof(Flow<V6>) == 128);
 

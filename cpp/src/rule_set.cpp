@@ -132,6 +132,17 @@ void RuleSet::note_protocols(const Spoken& by) {
     }
 }
 
+// As if two of the rules were in conflict: with nothing to go by, nothing passes.
+void RuleSet::refuse_levels() {
+  const auto of_policy = [](const Spoken& by) { return by.number != kByDefault; };
+  const auto first = std::ranges::find_if(spoken_, of_policy);
+  const auto last = std::find_if(spoken_.rbegin(), spoken_.rend(), of_policy);
+  if (!conflict_)
+    conflict_ = Conflict{first->number, last->number,
+                         "with those between them they have more levels than there is room for"};
+  spoken_.clear();
+}
+
 // Gives each level of each tier its place in the order of decisions; behind a level that passes there is room
 // for all that it may pass to.
 void RuleSet::order() {
@@ -154,8 +165,7 @@ void RuleSet::order() {
       }
       at = end;
     }
-    if (next + below > kMostOrdinals)
-      throw std::length_error("the rules about an endpoint have more levels than precedences have room for");
+    if (next + below > kMostOrdinals) return refuse_levels();
     tier_end_[tier] = static_cast<std::uint32_t>(next);
     below += next;
   }

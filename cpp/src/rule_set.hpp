@@ -92,6 +92,7 @@ class RuleSet {
   void speak(std::span<const RuleRef> speaking, bool is_init);
   void add_defaults();
   void order();
+  void refuse_levels();
   void note_protocols(const Spoken& by);
   void agree();
   void agree(const Spoken& by, std::map<Place, Agreed>& known);

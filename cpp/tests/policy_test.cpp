@@ -192,6 +192,24 @@ TEST_F(PolicyTest, rules_that_ask_for_different_proxies_are_in_conflict) {
                    .conflict());
 }
 
+TEST_F(PolicyTest, more_levels_than_there_is_room_for_refuse_everything) {
+  std::vector<Rule> rules;
+  for (const std::uint8_t tier : {std::uint8_t{0}, std::uint8_t{1}})
+    for (int priority = 0; priority < 4100; ++priority) {
+      Rule each = rule(Verdict::pass, {kAll});
+      each.tier = tier;
+      each.priority = priority;
+      each.default_deny = false;
+      rules.push_back(std::move(each));
+    }
+  const EndpointPolicy policy = resolve(rules);
+  ASSERT_TRUE(policy.conflict());
+  EXPECT_NE(policy.conflict()->why.find("more levels than there is room for"), std::string::npos);
+  EXPECT_FALSE(allows(policy, kWebPod, 80));
+  rules.resize(4200);
+  EXPECT_FALSE(resolve(rules).conflict());
+}
+
 TEST_F(PolicyTest, a_rule_may_name_only_what_there_is) {
   EXPECT_THROW(resolve({rule(Verdict::allow, {7})}), std::invalid_argument);
   Rule far = rule(Verdict::allow, {kAll});

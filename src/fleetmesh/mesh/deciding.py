@@ -408,7 +408,10 @@ class Deciding:
                 known = [each for each in RESERVED if not each.startswith("aggregate")]
                 raise NotFoundError("entity", name, known)
         elif colon and kind == "ip":
-            ip_address(name)
+            try:
+                ip_address(name)
+            except ValueError:
+                raise ValueError(f"end {end!r}: {name!r} is no address; expected ip:ADDRESS") from None
         elif end.count("/") != 2:
             raise ValueError(
                 f"end {end!r}; expected cluster/namespace/pod, host:cluster, ip:ADDRESS, entity:NAME or, "
@@ -494,6 +497,8 @@ class Deciding:
         cluster: str, other: str, addresses: Sequence[Address], judge: PolicyJudge
     ) -> tuple[Identity, str]:
         because = f"world because {cluster} does not hear {other}, so that it has no ip record of it"
+        if len(addresses) > 1:
+            because += f"; of its addresses this is about {addresses[0]}"
         return (judge.of_address(addresses[0]) if addresses else judge.world(4)), because
 
     def _seen(self, end: str, cluster: str | None) -> End:

@@ -60,9 +60,9 @@ def follow(judge: PolicyJudge, view: Viewpoint, member: MemberView, keys: Iterab
         if kind in KINDS:
             judge.set_rules(place(key), reader.rules(policy))
         elif kind == _GROUP and policy is None:
-            judge.groups.pop(name, None)
+            judge.set_group(name, None)
         elif kind == _GROUP and policy is not None:
-            judge.groups[name] = (list(_networks(policy)), list(group_labels(name, policy.labels)))
+            judge.set_group(name, (list(_networks(policy)), list(group_labels(name, policy.labels))))
 
 
 def follow_services(judge: PolicyJudge, view: Viewpoint, member: MemberView) -> bool:

@@ -29,7 +29,10 @@ class LearntNames(MutableMapping[str, list[str]]):
     def __setitem__(self, name: str, addresses: Iterable[str]) -> None:
         if isinstance(addresses, str):
             raise ValueError(f"addresses of {name!r} are a string; expected a list of addresses")
-        self._names[name] = [str(ip_address(each)) for each in addresses]
+        try:
+            self._names[name] = [str(ip_address(each)) for each in addresses]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"addresses of {name!r}: {error}; expected a list of addresses") from None
         self.version += 1
 
     def __delitem__(self, name: str) -> None:

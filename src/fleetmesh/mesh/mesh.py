@@ -484,7 +484,8 @@ class Mesh:
 
         Args:
             to, source: The destination or the source: an end of `decide` that is no service.
-            protocol, port: As of `decide`; the matrix is of all, unless they are given.
+            protocol, port: As of `decide`: to or from an end it is one port that is asked about, TCP 0 unless
+                they are given. The matrix is of all ports, unless they are given.
 
         Raises:
             NotFoundError: There is no such end; names the nearest.
@@ -495,8 +496,9 @@ class Mesh:
 
     def who_can_reach(self, destination: str, *, protocol: str = "TCP", port: int = 0) -> tuple[str, ...]:
         """
-        The pods of the mesh whose connections to an end are allowed or redirected, sorted; raises what
-        `reachability` raises.
+        The pods of the mesh whose connections to a port of an end are allowed or redirected, sorted; raises
+        what `reachability` raises. Whom rules let in at some port only is among them if that port is asked
+        about.
         """
         return self.reachability(to=destination, protocol=protocol, port=port).allowed
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from fleetmesh.errors import FleetmeshError
 from fleetmesh.mesh.deciding import Deciding
 from fleetmesh.mesh.learnt_names import LearntNames
 from fleetmesh.mesh.policy_change import PolicyChange
@@ -73,7 +74,13 @@ class PolicyKeeper:
                 if not self._following:
                     self._deciding, self._following = None, True
             view = newest()
-            yield self._advanced(view, dns)
+            try:
+                yield self._advanced(view, dns)
+            except (FleetmeshError, ValueError, TypeError, ImportError):
+                raise  # what was asked is wrong
+            except BaseException:
+                self._deciding = None  # it may have taken in half of what changed
+                raise
 
     def _advanced(self, view: Viewpoint, dns: LearntNames) -> Deciding:
         generation = view.snapshot.generation

@@ -32,7 +32,7 @@ class ClusterTables:
     _made: _core.PolicyTables | None = attrs.field(default=None, init=False)
     _revision: int = attrs.field(default=-1, init=False)
     _endpoints: dict[int, _core.EndpointPolicy] = attrs.field(factory=dict, init=False)
-    _located: object = attrs.field(default=None, init=False)
+    _located: tuple[object, object, object] = attrs.field(default=(None, None, None), init=False)
 
     def __attrs_post_init__(self) -> None:
         view = self._deciding.view
@@ -43,34 +43,35 @@ class ClusterTables:
         """The same object as long as nothing has changed that policies are about."""
         self._deciding.meet_all()
         if self._made is None or self._revision != self._deciding.revision:
-            self._revision = self._deciding.revision
             judge = self._deciding.judge(self._cluster)
             self._locate(judge)
             self._set_endpoints()
             self._set_own()
             self._made = self._maker.make(self._deciding.whereabouts.book)
+            self._revision = self._deciding.revision
         return self._made
 
     def _locate(self, judge: PolicyJudge) -> None:
         heard = self._deciding.heard_by(self._cluster)
-        clusters = [each for each in prefixes_of(self._deciding.view) if each[2] in heard]
-        identities = [
-            (str(network.network_address), network.prefixlen, identity.number)
-            for network, identity in judge.networks_of_the_world()
-        ]
-        if self._located != (heard, clusters, identities):
-            self._located = (heard, clusters, identities)
-            self._maker.hear(heard)
-            self._maker.locate(clusters, identities)
+        known = frozenset(heard)
+        clusters = [each for each in prefixes_of(self._deciding.view) if each[2] in known]
+        world = judge.networks_of_the_world()
+        if self._located[:2] == (heard, clusters) and self._located[2] is world:
+            return
+        identities = [(str(each.network_address), each.prefixlen, whom.number) for each, whom in world]
+        self._maker.hear(heard)
+        self._maker.locate(clusters, identities)
+        self._located = (heard, clusters, world)
 
     def _set_endpoints(self) -> None:
         wanted = dict(self._subjects())
         for number, policy in wanted.items():
             if self._endpoints.get(number) is not policy:
                 self._maker.set_endpoint(number, policy)
+                self._endpoints[number] = policy
         for number in self._endpoints.keys() - wanted.keys():
             self._maker.remove_endpoint(number)
-        self._endpoints = wanted
+            del self._endpoints[number]
 
     def _subjects(self) -> Iterator[tuple[int, _core.EndpointPolicy]]:
         """Whom the cluster's policies are about: the identities of its pods, and its nodes."""

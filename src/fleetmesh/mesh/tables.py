@@ -5,6 +5,7 @@ The tables of a mesh's viewers, each made of the ones before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from weakref import WeakValueDictionary
 
 import attrs
@@ -45,6 +46,6 @@ class TableKeeper:
             core = core_tables(view, number, node)
         else:
             core = last._core.advance(view.snapshot)
-        tables = Tables(viewer, view.snapshot.generation, view, number, node, core, policy)
+        tables = Tables(viewer, view.snapshot.generation, view, number, node, core, cache(policy))
         self._newest[key] = tables
         return tables

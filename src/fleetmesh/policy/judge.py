@@ -128,6 +128,10 @@ class PolicyJudge:
     options: Options
     dns: Mapping[str, Sequence[IPv4Address | IPv6Address]] = attrs.field(factory=dict)
     groups: dict[str, tuple[Sequence[Network], Sequence[Label]]] = attrs.field(factory=dict, init=False)
+    _groups_version: int = attrs.field(default=0, init=False)
+    _world: tuple[object, object, Sequence[tuple[Network, Identity]]] | None = attrs.field(
+        default=None, init=False
+    )
     _compiler: Compiler = attrs.field(init=False)
     _repository: _core.PolicyRepository = attrs.field(init=False)
     _rules: dict[str, tuple[int, tuple[Rule, ...]]] = attrs.field(factory=dict, init=False)
@@ -201,22 +205,42 @@ class PolicyJudge:
         names = [each.label for each in self._named.names if self._resolved(each, address)]
         return self._identity_within(address.version, self._around(address), names)
 
-    def networks_of_the_world(self) -> Iterator[tuple[Network, Identity]]:
+    def set_group(self, name: str, group: tuple[list[Network], list[Label]] | None) -> None:
+        """What the networks of a CiliumCIDRGroup are, and the labels that it gives; `None`: it has gone."""
+        self._groups_version += 1
+        if group is None:
+            self.groups.pop(name, None)
+        else:
+            self.groups[name] = group
+
+    def networks_of_the_world(self) -> Sequence[tuple[Network, Identity]]:
         """
         What `of_address` says, by networks: of those here the longest that holds an address has its identity.
+        The same object as long as neither networks nor names have changed.
         """
-        resolved: dict[Network, list[Label]] = {}
-        for name in self._named.names:
-            for address in {each for found in self.dns.values() for each in found}:
-                if self._resolved(name, address):
-                    resolved.setdefault(_single(address), []).append(name.label)
-        wanted = {*_FAMILIES, *self._told_networks(), *resolved}
+        version = (self._named.version, self._groups_version)
+        if self._world is None or self._world[0] != version or self._world[1] is not self.dns:
+            self._world = version, self.dns, tuple(self._networks_of_the_world())
+        return self._world[2]
+
+    def _networks_of_the_world(self) -> Iterator[tuple[Network, Identity]]:
+        resolved: dict[Network, set[Label]] = {}
+        for hostname, addresses in self.dns.items():
+            labels = {each.label for each in self._named.names if _names(each, hostname)}
+            for address in addresses if labels else ():
+                resolved.setdefault(_single(address), set()).update(labels)
+        by_group: dict[Network, set[Label]] = {}
+        for networks, labels_of_group in self.groups.values():
+            for network in networks:
+                by_group.setdefault(network, set()).update(labels_of_group)
+        wanted = {*_FAMILIES, *self._named.networks, *by_group, *resolved}
         around: list[Network] = []
         for network in sorted(wanted, key=lambda each: (each.version, each.network_address, each.prefixlen)):
             while around and network.network_address not in around[-1]:
                 around.pop()
             around.append(network)
-            yield network, self._identity_within(network.version, around, resolved.get(network, []))
+            groups = [label for each in around for label in by_group.get(each, ())]
+            yield network, self._identity_of(network.version, around, groups, resolved.get(network, ()))
 
     def _told_networks(self) -> set[Network]:
         return {*self._named.networks, *(each for networks, _ in self.groups.values() for each in networks)}
@@ -228,7 +252,15 @@ class PolicyJudge:
         self, version: int, around: Collection[Network], names: Collection[Label]
     ) -> Identity:
         """Of addresses that are in these networks and no others, and have these names."""
-        groups = self._labels_of_groups(around)
+        return self._identity_of(version, around, self._labels_of_groups(around), names)
+
+    def _identity_of(
+        self,
+        version: int,
+        around: Collection[Network],
+        groups: Collection[Label],
+        names: Collection[Label],
+    ) -> Identity:
         named = [each for each in around if each in self._named.networks]
         if not names and not groups and not named:
             return self.world(version)
@@ -298,8 +330,7 @@ class PolicyJudge:
         return Identity(RESERVED[world.key], LabelSet.of([world]))
 
     def _resolved(self, selector: FqdnSelector, address: IPv4Address | IPv6Address) -> bool:
-        rule = DnsRule(selector.name, selector.pattern)
-        return any(dns_matches(rule, name) for name, addresses in self.dns.items() if address in addresses)
+        return any(_names(selector, name) for name, addresses in self.dns.items() if address in addresses)
 
     # Decisions
 
@@ -550,6 +581,10 @@ def covers(port: PortRange, flow: Flow, named: Mapping[str, NamedPort]) -> bool:
             return False
         return (PROTOCOL_NUMBERS[known.protocol], known.number) == (flow.protocol, flow.port)
     return not port.first or port.first <= flow.port <= port.last
+
+
+def _names(selector: FqdnSelector, name: str) -> bool:
+    return dns_matches(DnsRule(selector.name, selector.pattern), name)
 
 
 def _single(address: IPv4Address | IPv6Address) -> Network:

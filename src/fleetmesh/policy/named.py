@@ -27,12 +27,14 @@ class NamedAddresses:
         networks: Those that need an identity.
         of_pods: Of them those that pods are asked about.
         names: As selectors of names have them.
+        version: Another number whenever any of these has changed.
     """
 
     everywhere: bool
     networks: Counter[Network] = attrs.field(factory=Counter, init=False)
     of_pods: Counter[Network] = attrs.field(factory=Counter, init=False)
     names: Counter[FqdnSelector] = attrs.field(factory=Counter, init=False)
+    version: int = attrs.field(default=0, init=False)
     _asking: int = attrs.field(default=0, init=False)
 
     @property
@@ -50,6 +52,8 @@ class NamedAddresses:
 
     def _count(self, rules: Iterable[Rule], step: int) -> None:
         for peer in (each for rule in rules for each in rule.peers or ()):
+            if isinstance(peer, (FqdnSelector, CidrSelector)):
+                self.version += 1
             if isinstance(peer, FqdnSelector):
                 _step(self.names, peer, step)
             elif isinstance(peer, CidrSelector):

@@ -11,6 +11,7 @@ and what hangs on a pass of an earlier tier.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import attrs
@@ -71,6 +72,10 @@ def covered_rules(rules: Sequence[Rule], known: Known) -> Iterator[Covered]:
             yield found
 
 
+MOST_CANDIDATES = 256
+"""Rules that may cover one; what would come after is not looked at."""
+
+
 @attrs.define
 class _Search:
     rules: Sequence[Rule]
@@ -97,11 +102,11 @@ class _Search:
         rule = self.rules[number]
         if not peers(rule) or not ports(rule):
             return None
-        for other in self._index.covering(rule):
+        for other in islice(self._index.covering(rule), MOST_CANDIDATES):
             by = self.rules[other]
             if other != number and other not in self.gone and self._covers(by, rule):
                 return self._covered(number, other, "always")
-        for other in () if rule.on_host else self._early.get(rule.direction, ()):
+        for other in () if rule.on_host else self._early.get(rule.direction, ())[:MOST_CANDIDATES]:
             by = self.rules[other]
             if other not in self.gone and self._covers_now(by, rule):
                 return self._covered(number, other, "now")
