@@ -196,7 +196,8 @@ def _change(part: _Part, kinds: Sequence[Kind], before: Deciding, after: Decidin
     protocol, port = part.asked
     why = part.because
     if why is None:
-        ends = [end for end, moving in zip(part.witness, part.cause.moving, strict=True) if moving]
+        moving = zip((sources, destinations), part.cause.moving, strict=True)
+        ends = [kinds[each].ends.members[0] for side, moves in moving if moves for each in side]
         there, other = (after, before) if part.cause.state == "after" else (before, after)
         decision = there.decide(*part.witness, Flow(PROTOCOL_NUMBERS[protocol.upper()], port))
         why = because_of_ends(ends, part.cause.state, decision, other.view.members)

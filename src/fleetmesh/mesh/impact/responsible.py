@@ -26,6 +26,8 @@ Role: TypeAlias = Literal["refuses", "allows", "isolates", "conflicts"]
 _READ_WITH = ("policy_default_local_cluster", "disable_non_default_deny", "policy_cidr_match_mode")
 """Settings of a cluster by which its policies say something else."""
 
+_MOST_NAMED = 4
+
 
 @attrs.frozen
 class _Said:
@@ -216,11 +218,18 @@ def because_of_ends(
     direction, rule = found[0] if found else (None, None)
     named = list(dict.fromkeys(_coming(each, elsewhere) for each in ends))
     verb = ("is" if len(named) == 1 else "are") + (" new" if state == "after" else " gone")
-    text = f"{' and '.join(named)} {verb}"
+    text = f"{_few(named)} {verb}"
     if rule is not None:
         does = "allows" if state == "after" else "allowed"
         text += f", and {rule.path} of {rule.subject} {does} it"
     return Because(rule, direction, state, text)
+
+
+def _few(named: Sequence[str]) -> str:
+    if len(named) > _MOST_NAMED:
+        named = (*named[: _MOST_NAMED - 1], f"{len(named) - _MOST_NAMED + 1} more")
+    *first, last = named
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _coming(end: str, elsewhere: Collection[str]) -> str:
