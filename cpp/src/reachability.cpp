@@ -52,19 +52,19 @@ SpanLists::Id Reachability::spans(ClassId source, ClassId destination) {
     const IdentityNumber number = classes_->seen(eyes, classes_->all()[other]);
     return side_of(*classes_, by, direction).of(number, kind_of(number, classes_->numbering(eyes)));
   };
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return lists_.both(said(source, destination, Direction::egress),
                      said(destination, source, Direction::ingress));
 }
 
 Outcome Reachability::outcome(ClassId source, ClassId destination, PortKey key) {
   const SpanLists::Id id = spans(source, destination);
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return lists_.at(id, key);
 }
 
 Reachability::Cells Reachability::cells(ClassId of, Direction direction) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   std::vector<SpanLists::Id> codes(lists_.size());
   std::iota(codes.begin(), codes.end(), 0U);
   ReachRows<SpanLists::Id> rows(*classes_, std::move(codes));
@@ -88,7 +88,7 @@ Reachability::Cells Reachability::cells(ClassId of, Direction direction) {
 std::vector<Outcome> Reachability::around(const End& end, Direction direction, PortKey key) {
   if (end.numbers.size() != classes_->eyes().size() || (end.judged && end.eyes >= end.numbers.size()))
     throw std::out_of_range("an end has a number for each pair of eyes");
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   std::vector<Outcome> own(classes(), Outcome::allow);
   if (end.judged) {
     const Eyes& eyes = classes_->eyes()[end.eyes];
@@ -114,12 +114,12 @@ std::vector<Outcome> Reachability::around(ClassId end, Direction direction, Port
 }
 
 std::vector<Outcome> Reachability::outcomes(PortKey key) const {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return lists_.at(key);
 }
 
 std::vector<Span> Reachability::span_list(SpanLists::Id id) const {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (id >= lists_.size()) throw std::out_of_range("there is no list of spans " + std::to_string(id));
   return lists_.spans(id);
 }

@@ -292,7 +292,8 @@ RuleSet::ClassId RuleSet::class_of(const Signature& signature, const Who& who,
 // Of whom no peer is; made when the first question is asked.
 void RuleSet::add_fallbacks() {
   auto& fallbacks = own().fallbacks;
-  for (std::uint8_t place = 0; place < std::size(kAggregates); ++place) {
+  for (std::size_t at = 0; at < std::size(kAggregates); ++at) {
+    const auto place = static_cast<std::uint8_t>(at);
     fallbacks[place] = make({false, true, place}, aggregates_[place].matching, {});
     fallbacks[std::size(kAggregates) + place] = make({false, false, place}, {}, {});
   }

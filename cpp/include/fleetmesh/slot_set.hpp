@@ -88,7 +88,8 @@ class SlotSet {
   template <class Visit>
   void each(Visit visit) const {
     if (!is_dense()) {
-      for (std::uint32_t at = 0; at < size_; ++at) visit(few()[at]);
+      // The room bounds it for clang's analyzer, which takes the list inside for longer than it is.
+      for (std::uint32_t at = 0; at < std::min(size_, room()); ++at) visit(few()[at]);
       return;
     }
     for (std::uint32_t word = 0; word < room_words(); ++word)
