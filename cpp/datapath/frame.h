@@ -59,6 +59,10 @@ enum {
   FM_ICMPV6_DISCOVERY_LAST = 137,
 };
 
+/* What tells a rule of TPROXY to hand a packet to the proxy whose port, in network order, is in the upper
+ * half of the mark: MARK_MAGIC_TO_PROXY of Cilium (bpf/lib/common.h). */
+#define FM_MARK_TO_PROXY 0x0200u
+
 /* The frame, of which the first `size` bytes may be read; null if it is shorter. */
 FM_INLINE const uint8_t* fm_frame(struct fm_skb* skb, uint32_t size) {
   const uint8_t* frame = (const uint8_t*)(uintptr_t)skb->data;

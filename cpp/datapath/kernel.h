@@ -27,10 +27,6 @@ struct fm_skb {
 };
 _Static_assert(offsetof(struct fm_skb, data) == 76, "as __sk_buff");
 
-/* What tells a rule of TPROXY to hand a packet to the proxy whose port, in network order, is in the upper
- * half of the mark: MARK_MAGIC_TO_PROXY of Cilium (bpf/lib/common.h). */
-#define FM_MARK_TO_PROXY 0x0200u
-
 /* Verdicts of a tc program. */
 enum {
   FM_TC_PASS = 0, /* TC_ACT_OK */

@@ -36,13 +36,32 @@ static void put_service(uint16_t port, uint8_t protocol, uint32_t number, uint32
   }
 }
 
+/* What comes to the own pods: from anywhere of the cluster to ports 4096 to 8191, through a proxy to 4660. */
+static void put_policies(uint32_t identity) {
+  const uint32_t range = FM_POLICY_PROTOCOL_LENGTH + 4, single = FM_POLICY_PORT_LENGTH;
+  const struct fm_endpoint_value own = {1, {0, 1u << range | 1u << single | 1u}, {0, 16}, 1u << FM_CT_IN, 0};
+  struct fm_policy_key key = {
+      1, FM_AGGREGATE_CLUSTER, htons(0x1000), FM_CT_IN, FM_PROTOCOL_TCP, (uint8_t)range, 0, 0};
+  struct fm_policy_value value = {0xffffff01, 0, 0, 0, 0};
+  fm_map_update(&endpoints, &identity, &own, 0);
+  fm_map_update(&policies, &key, &value, 0);
+  key.port = htons(0x1234);
+  key.port_prefix = (uint8_t)single;
+  value.precedence = 0xffffff99;
+  value.proxy_port = 10001;
+  fm_map_update(&policies, &key, &value, 0);
+  key = (struct fm_policy_key){1, identity, 0, FM_CT_IN, 0, 0, 0, 0};
+  value = (struct fm_policy_value){0xfffffeff, 0, 0, 0, 0};
+  fm_map_update(&policies, &key, &value, 0);
+}
+
 /* The same tables for every input; connections are none. */
 static void begin(void) {
   const uint32_t only = 0;
-  const struct fm_config told = {FM_ABI_VERSION, 1, 2, 1, 0};
+  const struct fm_config told = {FM_ABI_VERSION, 1, 2, 1, 16, 0};
   struct fm_map* const all[] = {&services4,  &services6,  &backends4, &backends6, &members4,    &members6,
                                 &tcp4,       &tcp6,       &other4,    &other6,    &affinities4, &affinities6,
-                                &addresses4, &addresses6, &prefixes4, &prefixes6};
+                                &addresses4, &addresses6, &prefixes4, &prefixes6, &endpoints,   &policies};
   for (size_t i = 0; i < sizeof all / sizeof *all; ++i) forget(all[i]);
   host_time = 1000 * FM_SECOND;
   fm_map_update(&config, &only, &told, 0);
@@ -69,6 +88,7 @@ static void begin(void) {
   const struct fm_prefix4_key wide4 = {8, 0x0000000a}, near4 = {16, 0x0000010a};
   fm_map_update(&prefixes4, &wide4, &there, 0);
   fm_map_update(&prefixes4, &near4, &here, 0);
+  put_policies(here.identity);
   struct fm_prefix6_key wide6 = {8, {0xfd, 0, 0, 0}};
   fm_map_update(&prefixes6, &wide6, &there, 0);
 }
@@ -126,7 +146,7 @@ static void run(const uint8_t* bytes, size_t size, int leaving, int linear) {
   uint8_t* const before = malloc(size + 1);
   memcpy(frame, bytes, size);
   memcpy(before, bytes, size);
-  struct fm_skb skb = {(uint32_t)size, 0, (uintptr_t)frame, (uintptr_t)frame + size, frame};
+  struct fm_skb skb = {(uint32_t)size, 0, (uintptr_t)frame, (uintptr_t)frame + size, frame, 0};
   if (size >= 14) {
     uint16_t type = 0;
     memcpy(&type, frame + 12, 2);
@@ -146,6 +166,7 @@ static void run(const uint8_t* bytes, size_t size, int leaving, int linear) {
     require(!sums.header || after.header, "a right checksum of the header stays right");
     require(!sums.transport || after.transport, "a right checksum of the transport stays right");
     require(!memcmp(frame, before, FM_AT_IP), "Ethernet's header stays");
+    require(!skb.mark || skb.mark == (FM_MARK_TO_PROXY | 0x1127u << 16), "a mark is that of the proxy");
     const size_t at = skb.protocol == htons(FM_ETHERTYPE_IPV4) ? FM_AT_TRANSPORT4 : FM_AT_TRANSPORT6;
     if (size > at + 20) require(!memcmp(frame + at + 20, before + at + 20, size - at - 20), "the rest stays");
   }

@@ -20,6 +20,7 @@ struct fm_skb {
   uintptr_t data;
   uintptr_t data_end; /* moves by fm_pull, as what is not linear comes in */
   uint8_t* frame;
+  uint32_t mark;
 };
 
 enum { FM_TC_PASS = 0, FM_TC_DROP = 2 };
