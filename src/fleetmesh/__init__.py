@@ -23,21 +23,30 @@ if TYPE_CHECKING:
     from fleetmesh.errors import AlreadyInMeshError as AlreadyInMeshError
     from fleetmesh.errors import ClusterIdTakenError as ClusterIdTakenError
     from fleetmesh.errors import ClusterNameTakenError as ClusterNameTakenError
+    from fleetmesh.errors import CompactedError as CompactedError
     from fleetmesh.errors import FleetmeshError as FleetmeshError
     from fleetmesh.errors import InvalidClusterIdError as InvalidClusterIdError
     from fleetmesh.errors import InvalidClusterNameError as InvalidClusterNameError
     from fleetmesh.errors import InvalidRangeError as InvalidRangeError
+    from fleetmesh.errors import LeaseLostError as LeaseLostError
     from fleetmesh.errors import ManifestError as ManifestError
     from fleetmesh.errors import MeshError as MeshError
+    from fleetmesh.errors import NoSpaceError as NoSpaceError
     from fleetmesh.errors import NotFoundError as NotFoundError
+    from fleetmesh.errors import OtherStoreError as OtherStoreError
     from fleetmesh.errors import OverlappingPodRangesError as OverlappingPodRangesError
     from fleetmesh.errors import Problem as Problem
     from fleetmesh.errors import RangeExhaustedError as RangeExhaustedError
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
     from fleetmesh.errors import StaleChangeError as StaleChangeError
+    from fleetmesh.errors import StoreConflictError as StoreConflictError
+    from fleetmesh.errors import StoreDeniedError as StoreDeniedError
+    from fleetmesh.errors import StoreError as StoreError
+    from fleetmesh.errors import StoreUnavailableError as StoreUnavailableError
     from fleetmesh.errors import TooManyMembersError as TooManyMembersError
     from fleetmesh.errors import TopologyError as TopologyError
+    from fleetmesh.errors import WireError as WireError
     from fleetmesh.findings import Finding as Finding
     from fleetmesh.identity import Allocations as Allocations
     from fleetmesh.mesh import ClusterSettings as ClusterSettings
@@ -59,6 +68,10 @@ if TYPE_CHECKING:
     from fleetmesh.services.global_service import Backend as Backend
     from fleetmesh.services.global_service import Frontend as Frontend
     from fleetmesh.services.global_service import GlobalService as GlobalService
+    from fleetmesh.state.etcd import EtcdStore as EtcdStore
+    from fleetmesh.state.live import Live as Live
+    from fleetmesh.state.live import run as run
+    from fleetmesh.state.memory import MemoryStore as MemoryStore
     from fleetmesh.tables import Tables as Tables
 
 __version__: str
@@ -69,21 +82,30 @@ _HOMES = {
         "AlreadyInMeshError",
         "ClusterIdTakenError",
         "ClusterNameTakenError",
+        "CompactedError",
         "FleetmeshError",
         "InvalidClusterIdError",
         "InvalidClusterNameError",
         "InvalidRangeError",
+        "LeaseLostError",
         "ManifestError",
         "MeshError",
+        "NoSpaceError",
         "NotFoundError",
+        "OtherStoreError",
         "OverlappingPodRangesError",
         "Problem",
         "RangeExhaustedError",
         "RoutingDomainError",
         "SelfManagedMeshError",
         "StaleChangeError",
+        "StoreConflictError",
+        "StoreDeniedError",
+        "StoreError",
+        "StoreUnavailableError",
         "TooManyMembersError",
         "TopologyError",
+        "WireError",
     ),
     "fleetmesh.findings": ("Finding",),
     "fleetmesh.identity": ("Allocations",),
@@ -115,6 +137,9 @@ _HOMES = {
         "GlobalService",
     ),
     "fleetmesh.datapath": ("Datapath", "Decisions", "Packets"),
+    "fleetmesh.state.etcd": ("EtcdStore",),
+    "fleetmesh.state.live": ("Live", "run"),
+    "fleetmesh.state.memory": ("MemoryStore",),
     "fleetmesh.tables": ("Tables",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -126,11 +151,13 @@ __all__ = [
     "ClusterIdTakenError",
     "ClusterNameTakenError",
     "ClusterSettings",
+    "CompactedError",
     "Comparison",
     "Datapath",
     "Decisions",
     "Delta",
     "DnsAnswer",
+    "EtcdStore",
     "Explanation",
     "Finding",
     "FleetmeshError",
@@ -141,12 +168,17 @@ __all__ = [
     "InvalidClusterIdError",
     "InvalidClusterNameError",
     "InvalidRangeError",
+    "LeaseLostError",
+    "Live",
     "ManifestError",
     "Manifests",
     "Member",
+    "MemoryStore",
     "Mesh",
     "MeshError",
+    "NoSpaceError",
     "NotFoundError",
+    "OtherStoreError",
     "OverlappingPodRangesError",
     "Packets",
     "Problem",
@@ -157,10 +189,15 @@ __all__ = [
     "RoutingDomainError",
     "SelfManagedMeshError",
     "StaleChangeError",
+    "StoreConflictError",
+    "StoreDeniedError",
+    "StoreError",
+    "StoreUnavailableError",
     "Tables",
     "TooManyMembersError",
     "Topology",
     "TopologyError",
+    "WireError",
     "__version__",
     "errors",
     "findings",
@@ -168,6 +205,7 @@ __all__ = [
     "maglev",
     "read_manifests",
     "resources",
+    "run",
 ]
 
 

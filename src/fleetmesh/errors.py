@@ -190,3 +190,68 @@ class StaleChangeError(MeshError):
 
 class TopologyError(MeshError, ValueError):
     """Raised when a topology is contradictory. The message says which part."""
+
+
+class StoreError(FleetmeshError):
+    """The base of what goes wrong with a store outside of the process. What was known before stays in force."""
+
+
+class StoreUnavailableError(StoreError):
+    """
+    Raised when no server of a store answers in time, or a connection breaks. Look at its servers and the
+    way there; whoever runs a mesh tries again by itself.
+    """
+
+
+class StoreDeniedError(StoreError):
+    """
+    Raised when a store does not take the credentials, or they don't allow what was asked. Give the user the
+    role, or other credentials.
+    """
+
+
+class StoreConflictError(StoreError):
+    """Raised when a condition of a transaction does not hold any more; nothing was done. Read again, and repeat."""
+
+
+class CompactedError(StoreError):
+    """Raised when a store has forgotten what happened since a revision. List anew."""
+
+    def __init__(self, asked: int, compacted: int) -> None:
+        self.asked = asked
+        self.compacted = compacted
+        super().__init__(f"revision {asked} is compacted up to {compacted}; list anew")
+
+
+class LeaseLostError(StoreError):
+    """Raised when a lease has run out or was revoked, and its keys with it. Take a new one and write them again."""
+
+
+class NoSpaceError(StoreError):
+    """
+    Raised when a store has no room to write (etcd's alarm NOSPACE); it can still be read. Compact and
+    defragment it, or raise its quota, and disarm the alarm.
+    """
+
+
+class OtherStoreError(StoreError):
+    """
+    Raised when the servers of one store turn out to be of another one than before (another etcd cluster id).
+    Name the servers of one store only.
+    """
+
+
+class WireError(FleetmeshError, ValueError):
+    """
+    Raised when a value is not what Cilium's own readers would take. Mend who writes it; what was valid before
+    stays in force.
+
+    Attributes:
+        field: Where in the value, such as `backends["10.1.0.4"]`; "" where it is about the whole.
+        reason: What was found, and what was expected.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{field}: {reason}" if field else reason)

@@ -154,14 +154,16 @@ class EndpointsRecord:
 @attrs.frozen(kw_only=True)
 class IdentityRecord:
     """
-    A set of security-relevant labels that some pod of the cluster has; its number is given elsewhere.
+    A set of security-relevant labels that some pod of the cluster has, and its number.
 
     Attributes:
-        labels: Sorted `source:key=value;`, each with the semicolon (see `identity_labels`).
+        number: With the cluster's id in its bits (pkg/identity/numericidentity.go).
+        labels: Sorted by key, `source:key=value;` each with the semicolon (pkg/labels, `SortedList`).
     """
 
     cluster: str
     cluster_id: int
+    number: int
     labels: str
 
 
@@ -171,8 +173,10 @@ class IpRecord:
     An address of a pod and what stands behind it (Cilium pkg/identity/identity.go, `IPIdentityPair`).
 
     Attributes:
+        address: Of a pod; a network, with its length, where something writes one.
         host: The address of the pod's node, "" where unknown.
-        labels: The key of the identity, as in `IdentityRecord.labels`.
+        identity: As in `IdentityRecord.number`, or a reserved one below 256.
+        namespace, pod: "" where nobody says whose address it is.
         encryption_key: Index of the node's IPsec key, 0 without.
         named_ports: (name, port, protocol) of the containers' named ports, sorted.
     """
@@ -181,11 +185,12 @@ class IpRecord:
     cluster_id: int
     address: str
     host: str
-    labels: str
-    namespace: str
-    pod: str
+    identity: int
+    namespace: str = ""
+    pod: str = ""
     service_account: str = ""
     encryption_key: int = 0
+    metadata: str = ""
     named_ports: tuple[tuple[str, int, str], ...] = ()
 
 
