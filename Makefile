@@ -19,7 +19,7 @@ EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
-        bench-gate bench-peers bench-policy plots stubs format constraints clean
+        real-ahead bench-gate bench-peers bench-policy plots stubs format constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,7 +36,7 @@ core:  ## rebuild the C++ core in place, incrementally (after `make develop`)
 
 check: develop lint types bpf unit-cpp unit-python  ## what every change must pass, in under three minutes
 
-test: check kernel tidy property standalone asan tsan real  ## check, the kernel programs, clang-tidy, more property tests, the core alone, sanitizers, real servers
+test: real-ahead check kernel tidy property standalone asan tsan real  ## check, the kernel programs, clang-tidy, more property tests, the core alone, sanitizers, real servers
 
 lint: develop
 	ruff check .
@@ -83,12 +83,19 @@ fuzz: develop $(STAMPS)/clang  ## the fuzzers of cpp/fuzz, each for FUZZ_SECONDS
 property: develop  ## the property tests on many more examples
 	FLEETMESH_EFFORT=2 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
 
-real: develop  ## tests against real servers and Cilium's own packages
+real: develop  ## tests against real servers and Cilium's own packages (needs Go)
 ifeq ($(REAL_TESTS),)
 	@echo 'tests/real has no tests'
 else
+	scripts/find-etcd
+	$(BIN)/python tests/real/servers.py
 	$(BIN)/python -m pytest -q -m real
 endif
+
+# A first build of the real servers takes minutes: it begins at once, behind everything else.
+real-ahead: $(STAMPS)/tools
+	@mkdir -p build
+	@nice -n 19 $(BIN)/python tests/real/servers.py > build/real.log 2>&1 < /dev/null &
 
 bench: develop  ## benchmarks of the core and of the package
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)
