@@ -173,7 +173,7 @@ class MemoryStore:
             watcher.close()
         self._data.clients -= 1
         if self._data.clients:
-            self._data.forsake(each for each in self._leases if each.id in self._data.leases)
+            self._data.forsake(self._leases)
         else:
             await self._data.stop()
 

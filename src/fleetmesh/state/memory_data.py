@@ -32,7 +32,6 @@ def raw(key: str) -> bytes:
 class HeldLease:
     """
     Attributes:
-        deadline: When it runs out, by the monotonic clock; `None` while its holder keeps it alive.
         over: Set when it is gone.
         revoked: Whether its own holder ended it.
     """
@@ -40,7 +39,6 @@ class HeldLease:
     id: int
     ttl: float
     keys: set[bytes] = attrs.field(factory=set)
-    deadline: float | None = None
     over: asyncio.Event = attrs.field(factory=asyncio.Event)
     revoked: bool = False
 
@@ -104,6 +102,9 @@ class MemoryData:
         self.clients = 0
         self.leases: dict[int, HeldLease] = {}
         self._last_lease = 0
+        self._forsaken: dict[
+            int, tuple[HeldLease, float]
+        ] = {}  # and when they run out, by the monotonic clock
         self._entries: dict[bytes, Entry] = {}
         self._keys = SortedKeys()
         self._history: deque[tuple[int, tuple[tuple[bytes, Entry | Delete], ...]]] = deque()
@@ -169,12 +170,9 @@ class MemoryData:
         for each in operations:
             if isinstance(each, Put) and each.lease and each.lease not in self.leases:
                 raise LeaseLostError(f"the lease {each.lease:x} of {each.key!r} is gone")
-        deletions = [
-            key for each in operations if isinstance(each, Delete) and (key := raw(each.key)) in self._entries
-        ]
-        puts = [each for each in operations if isinstance(each, Put)]
-        if puts or deletions:
-            self._carry_out(puts, set(deletions), operations)
+        effective = [each for each in operations if isinstance(each, Put) or raw(each.key) in self._entries]
+        if effective:
+            self._carry_out(effective)
         return self.revision
 
     def compact(self, revision: int) -> None:
@@ -205,23 +203,22 @@ class MemoryData:
         """Delete a lease and its keys, in one revision."""
         if self.leases.pop(lease.id, None) is None:
             return
+        self._forsaken.pop(lease.id, None)
         if lease.keys:
-            gone = [Delete(_text(key)) for key in sorted(lease.keys)]
-            self._carry_out([], set(lease.keys), gone)
+            self._carry_out([Delete(_text(key)) for key in sorted(lease.keys)])
         lease.over.set()
 
     def expire(self) -> None:
         """End the leases whose time is over."""
         now = self.clock.monotonic()
-        for lease in [each for each in self.leases.values() if each.deadline is not None]:
-            if lease.deadline is not None and lease.deadline <= now:
-                self.end(lease)
+        for lease in [each for each, deadline in self._forsaken.values() if deadline <= now]:
+            self.end(lease)
 
     def forsake(self, leases: Iterable[HeldLease]) -> None:
         """Their holder gives no sign of life any more: they run out by themselves."""
-        for lease in leases:
-            lease.deadline = self.clock.monotonic() + lease.ttl
-        if self._running_out is None or self._running_out.done():
+        now = self.clock.monotonic()
+        self._forsaken |= {lease.id: (lease, now + lease.ttl) for lease in leases if lease.id in self.leases}
+        if self._forsaken and (self._running_out is None or self._running_out.done()):
             self._running_out = asyncio.get_running_loop().create_task(self._run_out())
 
     async def stop(self) -> None:
@@ -231,29 +228,29 @@ class MemoryData:
             await asyncio.gather(self._running_out, return_exceptions=True)
 
     async def _run_out(self) -> None:
-        while waiting := [each.deadline for each in self.leases.values() if each.deadline is not None]:
-            await self.clock.sleep(min(waiting) - self.clock.monotonic())
+        while self._forsaken:
+            next_ = min(deadline for _, deadline in self._forsaken.values())
+            await self.clock.sleep(next_ - self.clock.monotonic())
             self.expire()
 
     # Within.
 
-    def _carry_out(self, puts: Sequence[Put], deletions: set[bytes], order: Sequence[Operation]) -> None:
+    def _carry_out(self, operations: Sequence[Operation]) -> None:
+        """All of them have an effect."""
         self.revision += 1
-        put = {raw(each.key): each for each in puts}
-        changes: list[tuple[bytes, Entry | Delete]] = []
-        for each in order:
-            key = raw(each.key)
-            if key in put:
-                changes.append((key, self._put(key, put[key])))
-            elif key in deletions:
-                self._unlease(self._entries.pop(key))
-                self._keys.remove(key)
-                changes.append((key, Delete(each.key)))
+        changes = [(key := raw(each.key), self._apply(key, each)) for each in operations]
         self._history.append((self.revision, tuple(changes)))
         self._held += len(changes)
         while self._held > HISTORY:
             self.compact(self._history[0][0] + 1)
         self._tell(changes)
+
+    def _apply(self, key: bytes, operation: Operation) -> Entry | Delete:
+        if isinstance(operation, Put):
+            return self._put(key, operation)
+        self._unlease(self._entries.pop(key))
+        self._keys.remove(key)
+        return operation
 
     def _put(self, key: bytes, operation: Put) -> Entry:
         old = self._entries.get(key)
