@@ -171,12 +171,12 @@ def test_every_field_that_is_read_is_a_known_one() -> None:
 
     def check(wire: type[msgspec.Struct], fields: Fields, place: str) -> None:
         hints = get_type_hints(wire)
-        for name in wire.__struct_fields__:
-            assert name in fields.known, f"{place}.{name}"
-            inside = fields.known[name]
+        for name, encoded in zip(wire.__struct_fields__, wire.__struct_encode_fields__, strict=True):
+            assert encoded in fields.known, f"{place}.{encoded}"
+            inside = fields.known[encoded]
             for each in parts(hints[name]):
                 if inside is not None:
-                    check(each, inside, f"{place}.{name}")
+                    check(each, inside, f"{place}.{encoded}")
 
     def parts(hint: object) -> list[type[msgspec.Struct]]:
         if isinstance(hint, type) and get_origin(hint) is None:

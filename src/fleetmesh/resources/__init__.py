@@ -12,6 +12,10 @@ from fleetmesh.resources.manifests import (
 )
 from fleetmesh.resources.model import (
     CiliumConfig,
+    CiliumEndpoint,
+    CiliumEndpointSlice,
+    CiliumIdentity,
+    CiliumNode,
     ClusterMeshSecret,
     ContainerPort,
     Endpoint,
@@ -24,6 +28,7 @@ from fleetmesh.resources.model import (
     Node,
     Origin,
     Pod,
+    PodEndpoint,
     PodTemplate,
     PolicyObject,
     Protocol,
@@ -38,6 +43,10 @@ from fleetmesh.resources.model import (
 
 __all__ = [
     "CiliumConfig",
+    "CiliumEndpoint",
+    "CiliumEndpointSlice",
+    "CiliumIdentity",
+    "CiliumNode",
     "ClusterMeshSecret",
     "ContainerPort",
     "Endpoint",
@@ -51,6 +60,7 @@ __all__ = [
     "Node",
     "Origin",
     "Pod",
+    "PodEndpoint",
     "PodTemplate",
     "PolicyObject",
     "Protocol",

@@ -144,6 +144,51 @@ SERVICE_IMPORT = _object(
     ),
 )
 
+# Cilium's own kinds, of 1.20 (pkg/k8s/apis/cilium.io/client/crds); newer versions add fields.
+_PAIR = _fields("ipv4 ipv6")
+_KEY = _fields("key")
+_NETWORKING = _fields("node", addressing=_PAIR)
+_NAMED_PORT = _fields("name port protocol")
+
+CILIUM_NODE = _object(
+    "status",
+    spec=_fields(
+        "instance-id bootid eni azure alibaba-cloud",
+        lenient=True,
+        addresses=_fields("type ip"),
+        health=_PAIR,
+        ingress=_PAIR,
+        encryption=_KEY,
+        ipam=_fields(
+            "ipv6-pool max-above-watermark max-allocate min-allocate podCIDRs pool pre-allocate "
+            "static-ip-tags",
+            lenient=True,
+            pools=_fields("requested", allocated=_fields("pool cidrs", lenient=True)),
+        ),
+    ),
+)
+CILIUM_IDENTITY = _object("security-labels status")
+CILIUM_ENDPOINT = _object(
+    status=_fields(
+        "id state controllers external-identifiers health log policy service-account",
+        lenient=True,
+        identity=_fields("id labels"),
+        networking=_NETWORKING,
+        encryption=_KEY,
+        **{"named-ports": _NAMED_PORT},
+    )
+)
+CILIUM_ENDPOINT_SLICE = _object(
+    "namespace",
+    endpoints=_fields(
+        "name id pod-uid service-account",
+        lenient=True,
+        networking=_NETWORKING,
+        encryption=_KEY,
+        **{"named-ports": _NAMED_PORT},
+    ),
+)
+
 _CONTAINER = _fields(
     "name image command args workingDir envFrom env resources resizePolicy restartPolicy restartPolicyRules "
     "volumeMounts volumeDevices livenessProbe readinessProbe startupProbe lifecycle terminationMessagePath "

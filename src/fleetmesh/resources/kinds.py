@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from fleetmesh.resources import build, build_pods, fields, wire
+from fleetmesh.resources import build, build_cilium, build_pods, fields, wire
 from fleetmesh.resources.model import Resource
 
 
@@ -88,6 +88,37 @@ KINDS = {
         Kind("Endpoints", ("v1",), wire.Endpoints, build.endpoints, fields.ENDPOINTS),
         Kind("ServiceExport", _MCS, wire.ServiceExport, build.service_export, fields.SERVICE_EXPORT),
         Kind("ServiceImport", _MCS, wire.ServiceImport, build.service_import, fields.SERVICE_IMPORT),
+        Kind(
+            "CiliumNode",
+            ("cilium.io/v2",),
+            wire.CiliumNode,
+            build_cilium.node,
+            fields.CILIUM_NODE,
+            namespaced=False,
+        ),
+        Kind(
+            "CiliumIdentity",
+            ("cilium.io/v2",),
+            wire.CiliumIdentity,
+            build_cilium.identity,
+            fields.CILIUM_IDENTITY,
+            namespaced=False,
+        ),
+        Kind(
+            "CiliumEndpoint",
+            ("cilium.io/v2",),
+            wire.CiliumEndpoint,
+            build_cilium.endpoint,
+            fields.CILIUM_ENDPOINT,
+        ),
+        Kind(
+            "CiliumEndpointSlice",
+            ("cilium.io/v2alpha1",),
+            wire.CiliumEndpointSlice,
+            build_cilium.endpoint_slice,
+            fields.CILIUM_ENDPOINT_SLICE,
+            namespaced=False,
+        ),
         Kind("NetworkPolicy", ("networking.k8s.io/v1",), wire.Object, None),
         Kind("CiliumNetworkPolicy", ("cilium.io/v2",), wire.Object, None),
         Kind("CiliumClusterwideNetworkPolicy", ("cilium.io/v2",), wire.Object, None, namespaced=False),

@@ -102,7 +102,12 @@ def _follow(value: Any, kind: Any, text: str) -> tuple[Path, Any, Any]:
 
 
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True) if isinstance(kind, type) else {}
+    """By the names on the wire."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    hints = get_type_hints(kind, include_extras=True)
+    names = zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True)
+    return {encoded: hints[name] for name, encoded in names}
 
 
 def _choices(kind: Any) -> Iterator[Any]:

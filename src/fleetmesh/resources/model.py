@@ -260,6 +260,91 @@ class ServiceImport(Resource):
 
 
 @attrs.frozen(kw_only=True)
+class CiliumNode(Resource):
+    """
+    What Cilium knows of a node: where there are such objects, others hear of them and not of the Nodes.
+
+    Attributes:
+        addresses: `spec.addresses` as (type, address).
+        pod_cidrs: `spec.ipam.podCIDRs`, then those of the pools that are allocated.
+        health_addresses, ingress_addresses: IPv4 and IPv6, "" for none.
+        encryption_key: Index of the IPsec key, 0 without.
+    """
+
+    kind: str = "CiliumNode"
+    api_version: str = "cilium.io/v2"
+    addresses: tuple[tuple[str, str], ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    health_addresses: tuple[str, str] = ("", "")
+    ingress_addresses: tuple[str, str] = ("", "")
+    encryption_key: int = 0
+    boot_id: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CiliumIdentity(Resource):
+    """
+    A security identity: its name is its number.
+
+    Attributes:
+        number: With the cluster's id in its bits.
+        security_labels: `source:key` -> value.
+    """
+
+    kind: str = "CiliumIdentity"
+    api_version: str = "cilium.io/v2"
+    number: int
+    security_labels: Mapping[str, str] = EMPTY
+
+
+@attrs.frozen(kw_only=True)
+class PodEndpoint:
+    """
+    What Cilium knows of a pod.
+
+    Attributes:
+        pod: Its name.
+        identity: The number of its identity, 0 where it has none yet.
+        addresses: In the order of the object.
+        host_address: Of its node, "" where unknown.
+        named_ports: (name, port, protocol), in the order of the object.
+        service_account: "" where unknown.
+    """
+
+    pod: str
+    identity: int = 0
+    addresses: tuple[str, ...] = ()
+    host_address: str = ""
+    encryption_key: int = 0
+    named_ports: tuple[tuple[str, int, str], ...] = ()
+    service_account: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CiliumEndpoint(Resource):
+    """What Cilium knows of the pod of the same name."""
+
+    kind: str = "CiliumEndpoint"
+    api_version: str = "cilium.io/v2"
+    endpoint: PodEndpoint
+
+
+@attrs.frozen(kw_only=True)
+class CiliumEndpointSlice(Resource):
+    """
+    What Cilium knows of some pods of a namespace, where it has no CiliumEndpoints or beside them.
+
+    Attributes:
+        pod_namespace: Of the pods; the object itself is in none.
+    """
+
+    kind: str = "CiliumEndpointSlice"
+    api_version: str = "cilium.io/v2alpha1"
+    pod_namespace: str = ""
+    endpoints: tuple[PodEndpoint, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class CiliumConfig(Resource):
     """
     The ConfigMap `kube-system/cilium-config`: only what tells a self-managed mesh.

@@ -2,7 +2,7 @@
 The parts of Kubernetes' JSON that fleetmesh reads, with the names that they have there.
 
 Everything is optional that may be left out or null: the API server takes both for the default
-(k8s.io/api core/v1, apps/v1, batch/v1, discovery/v1; sigs.k8s.io/mcs-api).
+(k8s.io/api core/v1, apps/v1, batch/v1, discovery/v1; sigs.k8s.io/mcs-api; Cilium pkg/k8s/apis/cilium.io).
 """
 # ruff: noqa: N815 -- these are the names on the wire
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PortOrNone = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+IdentityNumber = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 Family = Literal["IPv4", "IPv6"]
 Status = Literal["True", "False", "Unknown"]
@@ -299,6 +301,91 @@ class ServiceImportSpec(Struct):
 
 class ServiceImport(Object):
     spec: ServiceImportSpec | None = None
+
+
+class CiliumAddress(Struct):
+    type: str | None = None
+    ip: str | None = None
+
+
+class AddressPair(Struct):
+    ipv4: str | None = None
+    ipv6: str | None = None
+
+
+class Encryption(Struct):
+    key: Whole | None = None
+
+
+class AllocatedPool(Struct):
+    cidrs: list[str] | None = None
+
+
+class Pools(Struct):
+    allocated: list[AllocatedPool] | None = None
+
+
+class Ipam(Struct):
+    podCIDRs: list[str] | None = None
+    pools: Pools | None = None
+
+
+class CiliumNodeSpec(Struct):
+    addresses: list[CiliumAddress] | None = None
+    health: AddressPair | None = None
+    ingress: AddressPair | None = None
+    encryption: Encryption | None = None
+    ipam: Ipam | None = None
+    bootid: str | None = None
+
+
+class CiliumNode(Object, kw_only=True):
+    spec: CiliumNodeSpec
+
+
+class CiliumIdentity(Object, kw_only=True):
+    security_labels: Strings = field(name="security-labels")
+
+
+class Networking(Struct):
+    addressing: list[AddressPair] | None = None
+    node: str | None = None
+
+
+class NamedPort(Struct):
+    name: str | None = None
+    port: PortOrNone | None = None
+    protocol: str | None = None
+
+
+class EndpointIdentity(Struct):
+    id: IdentityNumber | None = None
+
+
+class EndpointStatus(Struct):
+    identity: EndpointIdentity | None = None
+    networking: Networking | None = None
+    encryption: Encryption | None = None
+    named_ports: list[NamedPort] | None = field(name="named-ports", default=None)
+    service_account: str | None = field(name="service-account", default=None)
+
+
+class CiliumEndpoint(Object):
+    status: EndpointStatus | None = None
+
+
+class CoreEndpoint(Struct):
+    name: str | None = None
+    id: IdentityNumber | None = None
+    networking: Networking | None = None
+    encryption: Encryption | None = None
+    named_ports: list[NamedPort] | None = field(name="named-ports", default=None)
+    service_account: str | None = field(name="service-account", default=None)
+
+
+class CiliumEndpointSlice(Object, kw_only=True):
+    endpoints: list[CoreEndpoint]
+    namespace: str | None = None
 
 
 class ConfigMap(Object):
