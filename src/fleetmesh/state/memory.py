@@ -103,7 +103,8 @@ class MemoryStore:
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
         """
-        See `Store`. Ends when the store is closed. Marks come every 1,000 revisions, and with `mark`.
+        See `Store`. Ends when the store is closed. The first mark says that it stands; more come
+        every 1,000 revisions, and with `mark`.
         """
         await self._turn()
         if after > self._data.revision:
@@ -162,7 +163,7 @@ class MemoryStore:
     async def status(self) -> StoreStatus:
         """See `Store`."""
         await self._turn()
-        return StoreStatus(f"{id(self._data):x}", "memory", self._data.revision, "memory")
+        return StoreStatus(self._data.id, "memory", self._data.revision, "memory")
 
     async def aclose(self) -> None:
         """See `Store`. Closing it twice is no error."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 
 import attrs
 
@@ -16,6 +17,8 @@ from fleetmesh.errors import CompactedError, LeaseLostError, StoreConflictError
 from fleetmesh.state.clock import Clock
 from fleetmesh.state.sorted_keys import SortedKeys
 from fleetmesh.state.store import Delete, Entry, Events, Operation, Put, Unchanged
+
+_STORES = count(1)
 
 # How many changes are kept for those who come back, and how many one who looks on may leave unread.
 HISTORY = 100_000
@@ -97,6 +100,7 @@ class MemoryData:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.id = f"{next(_STORES):x}"
         self.revision = 1
         self.compacted = 0
         self.clients = 0
@@ -134,7 +138,7 @@ class MemoryData:
         self.expire()
         if after + 1 < self.compacted:
             raise CompactedError(after + 1, self.compacted)
-        watcher = Watcher(raw(prefix), after)
+        watcher = Watcher(raw(prefix), after, deque([Events(after)]))
         for revision, changes in self._history:
             if revision > after:
                 told = tuple(change for key, change in changes if key.startswith(watcher.prefix))
@@ -218,7 +222,9 @@ class MemoryData:
         """Their holder gives no sign of life any more: they run out by themselves."""
         now = self.clock.monotonic()
         self._forsaken |= {lease.id: (lease, now + lease.ttl) for lease in leases if lease.id in self.leases}
-        if self._forsaken and (self._running_out is None or self._running_out.done()):
+        if self._running_out is not None:
+            self._running_out.cancel()  # a lease that comes earlier may have been added
+        if self._forsaken:
             self._running_out = asyncio.get_running_loop().create_task(self._run_out())
 
     async def stop(self) -> None:
@@ -241,7 +247,7 @@ class MemoryData:
         changes = [(key := raw(each.key), self._apply(key, each)) for each in operations]
         self._history.append((self.revision, tuple(changes)))
         self._held += len(changes)
-        while self._held > HISTORY:
+        while self._held > HISTORY and len(self._history) > 1:
             self.compact(self._history[0][0] + 1)
         self._tell(changes)
 
