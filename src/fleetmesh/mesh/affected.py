@@ -61,8 +61,10 @@ def changed_policies(change: Change, services: Iterable[ServiceDelta]) -> tuple[
 
 def _touched(dirty: Dirty, stores: list[Store]) -> Iterator[str]:
     """Before and after."""
+    yield from map(_prefix, dirty.heard_addresses)
     for store in stores:
-        for namespace, name in dirty.running_pods | dirty.identified:
+        # Those that are heard come and go by their addresses.
+        for namespace, name in dirty.identified if store.heard else dirty.running_pods | dirty.identified:
             pod = store.pods.group(namespace).get(name)
             yield from map(_prefix, () if pod is None else pod.addresses)
         for host in dirty.hosts:
@@ -90,6 +92,8 @@ def _addresses_of_node(store: Store, name: str) -> tuple[str, ...]:
 
 
 def _prefix(address: str) -> str:
+    if "/" in address:
+        return address
     return f"{address}/{128 if ':' in address else 32}"
 
 

@@ -20,9 +20,10 @@ from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import bulk, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
+from fleetmesh.mesh.hearing import said_again, silenced
 from fleetmesh.mesh.identities import identify
 from fleetmesh.mesh.imports import Imports
-from fleetmesh.mesh.limits import check_self_managed
+from fleetmesh.mesh.limits import check_inside, check_self_managed
 from fleetmesh.mesh.origins import renew
 from fleetmesh.mesh.routing import export, route
 from fleetmesh.mesh.sending import declare, lose, own_addresses, send_service, send_slice
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.store import Key, Name, Store
     from fleetmesh.mesh.topology import Topology
+    from fleetmesh.mesh.viewpoint import Viewpoint
     from fleetmesh.policy.labels import LabelSet
     from fleetmesh.services.changes import ResourceChange
 
@@ -71,6 +73,7 @@ class Change:
         snapshot: The state before.
         exporters: Namespace and name -> the members that have a ServiceExport of it.
         identity_bits: Of an identity's number below its cluster's id.
+        strict: Whether the mesh is in mode `strict`.
         heard_anew: Whether it has changed who hears whom.
         left: The names of members that left.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
@@ -84,6 +87,7 @@ class Change:
     topology: Topology
     exporters: CowMap[Name, frozenset[str]]
     identity_bits: int
+    strict: bool
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
     left: set[str] = attrs.field(factory=set, init=False)
@@ -91,6 +95,27 @@ class Change:
     renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)
     _set: list[tuple[Member, str, object]] = attrs.field(factory=list, init=False)
+
+    @classmethod
+    def of(
+        cls,
+        core: Transaction,
+        before: Viewpoint,
+        allocations: Allocations,
+        members: dict[str, Member],
+        topology: Topology,
+    ) -> Change:
+        """One that begins at a state."""
+        return cls(
+            core=core,
+            snapshot=before.snapshot,
+            allocations=allocations.copy(),
+            members=members,
+            topology=topology,
+            exporters=before.exporters.copy(),
+            identity_bits=before.identity_bits,
+            strict=before.strict,
+        )
 
     # What users ask for
 
@@ -100,6 +125,7 @@ class Change:
 
     def delete(self, member: Member, resources: Iterable[Resource]) -> None:
         """Remove, in order."""
+        check_inside(member)
         for resource in resources:
             self._remove(member, key_in_store(resource))
 
@@ -113,6 +139,7 @@ class Change:
         remove: bool,
     ) -> None:
         """Upsert what a source gives; with `remove`, what it gave before and doesn't any more goes."""
+        check_inside(member)
         given = tuple(resources)
         keep = {key_in_store(resource) for resource in given}
         check_self_managed(member.name, given)
@@ -126,6 +153,8 @@ class Change:
         store = self.store(member)
         if store.drained:
             return
+        if store.heard is not None:
+            silenced(self, member)
         for name, slices in store.slices.items():
             for piece in slices:
                 self.core.remove_slice(member.cluster_id, *name, piece)
@@ -156,6 +185,9 @@ class Change:
             for piece in slices.values():
                 send_slice(self, member, piece)
         bulk.bring_back(self, member)
+        if store.heard is not None:
+            said_again(self, member)
+            return
         dirty = self.touch(member)
         dirty.slices.update(
             (namespace, name) for namespace, found in store.services.items() for name in found
@@ -165,6 +197,9 @@ class Change:
     def send_all(self, member: Member) -> None:
         """Say again to the core what a member that joins has, in the order in which it came."""
         store = self.store(member)
+        if store.heard is not None:
+            said_again(self, member)
+            return
         for node in store.nodes.values():
             declare(self, member, "node", declared_node_addresses(node))
         for pods in store.declared_pods.values():
@@ -189,6 +224,11 @@ class Change:
     def take_back(self, member: Member) -> None:
         """Give back what a member that leaves was given; its objects stay with it."""
         store = self.store(member)
+        if store.heard is not None:
+            for name in store.heard.exports:
+                export(self, member, name, present=False)
+            self.dirty.pop(member.name, None)
+            return
         for name in list(store.exports):
             export(self, member, name, present=False)
         for node in store.nodes.values():
@@ -202,7 +242,7 @@ class Change:
         for name in list(store.imports):
             Imports(self).forget(member, name)
         store.derived, store.pods = CowGroups(), CowGroups()
-        store.identity_of, store.identities, store.held = CowGroups(), CowMap(), CowMap()
+        store.identified, store.identities, store.held = CowGroups(), CowMap(), CowMap()
         store.in_force, store.expanded = CowGroups(), CowMap()
         self.allocations.forget(member.name)
         self.dirty.pop(member.name, None)
@@ -217,6 +257,7 @@ class Change:
         about = proposed.new if proposed.new is not None else proposed.old
         if about is None:
             return
+        check_inside(member)
         key = key_in_store(about)
         proposed.check(member._store.resources.get(key))
         if proposed.new is None:
@@ -267,6 +308,7 @@ class Change:
     def _apply(
         self, member: Member, resources: tuple[Resource, ...], source: str, said: tuple[Finding, ...]
     ) -> None:
+        check_inside(member)
         check_self_managed(member.name, resources)
         store = self.store(member)
         about: dict[str, list[Finding]] = {}

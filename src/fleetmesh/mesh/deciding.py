@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fleetmesh.errors import NotFoundError
+from fleetmesh.mesh.heard import is_unheard
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge_of
 from fleetmesh.mesh.policy_change import PolicyChange
@@ -22,7 +23,7 @@ from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, ports_of, reserved
 from fleetmesh.policy.matching import Request
-from fleetmesh.policy.registry import RESERVED, Identity, IdentityRegistry, labels_of_reserved
+from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, Identity, IdentityRegistry, labels_of_reserved
 from fleetmesh.policy.rule import PROTOCOL_NUMBERS, Direction
 from fleetmesh.policy.selectors import LabelSelector
 from fleetmesh.services.global_service import Backend
@@ -149,7 +150,7 @@ class Deciding:
         self.revision += 1
         member = self.view.members[name]
         for labels in member._store.identities:
-            self.registry.know(self.identity(member, labels))
+            self._know(name, labels)
         for pods in member._store.pods.values():
             for pod in pods.values():
                 self.whereabouts.settle(member, pod)
@@ -178,6 +179,8 @@ class Deciding:
 
     def _know(self, name: str, labels: LabelSet) -> None:
         member = self.view.members[name]
+        if is_unheard(labels):
+            return  # no selector selects it
         if labels in member._store.identities:
             self.registry.know(self.identity(member, labels))
         elif name in self._judges:
@@ -185,7 +188,7 @@ class Deciding:
 
     def _forget(self, member: MemberView, labels: LabelSet) -> None:
         numbered = member._store.identities.get(labels)
-        if numbered is not None and numbered.number != UNNUMBERED:
+        if numbered is not None and numbered.number != UNNUMBERED and not numbered.reserved:
             self.registry.forget(self.identity(member, labels).number)
 
     def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
@@ -200,14 +203,21 @@ class Deciding:
 
     def identity(self, member: MemberView, labels: LabelSet) -> Identity:
         """That of a member's pods with these labels."""
-        number = member._store.identities[labels].number
-        if number == UNNUMBERED:
-            return _reserved("init")
-        number |= member.cluster_id << self.view.identity_bits
+        number = self._number(member, labels)
         known = self.registry.numbered(number)
+        if number < FIRST_OF_PODS:
+            return known or Identity(number, labels)
         if known is not None and known.labels == labels:
             return known
         return Identity(number, labels, ports_of(labels))
+
+    def _number(self, member: MemberView, labels: LabelSet) -> int:
+        numbered = member._store.identities[labels]
+        if numbered.number == UNNUMBERED:
+            return RESERVED["init"]
+        if numbered.reserved:
+            return numbered.number
+        return numbered.number | member.cluster_id << self.view.identity_bits
 
     def _pod(self, end: str) -> _Pod | None:
         cluster, _, rest = end.partition("/")
@@ -217,7 +227,7 @@ class Deciding:
         if member is None or pod is None:
             return None
         self.meet(cluster)
-        labels = member._store.identity_of.group(namespace).get(name)
+        labels = member._store.labels_of(namespace, name)
         identity = _reserved("host") if labels is None else self.identity(member, labels)
         return _Pod(cluster, f"{namespace}/{name}", identity, pod.addresses, pod.template.host_network)
 
@@ -230,10 +240,10 @@ class Deciding:
         """Of a pod's identity, and of its cluster; zeros where it goes with its cluster, or at all."""
         cluster, namespace, pod = name
         member = self.view.members.get(cluster)
-        labels = None if member is None else member._store.identity_of.group(namespace).get(pod)
+        labels = None if member is None else member._store.labels_of(namespace, pod)
         if member is None or labels is None:
             return 0, 0
-        return self.identity(member, labels).number, member.cluster_id
+        return self._number(member, labels), member.cluster_id
 
     def heard_pods_at(self, address: Address, cluster: str) -> Iterator[_Pod]:
         """Those of an address that a cluster knows."""
@@ -314,7 +324,7 @@ class Deciding:
     def _case(self, own: str, other: str) -> _Case | None:
         """Who judges an endpoint: by what was in force before, where its rules are in conflict."""
         cluster = self._cluster(own)
-        if cluster is None or own == other:
+        if cluster is None or own == other or self.view.members[cluster].outside:
             return None
         subject, on_host = self.subject(own)
         judge, kept_since = self.judge_of(cluster, subject, on_host=on_host)

@@ -27,6 +27,7 @@ class Dirty:
         exported: Names whose ServiceExport, Service or slices changed.
         namespaces: Namespaces that came, changed or went.
         running_pods: Pods that came, changed or went, workloads' too.
+        heard_addresses: Whose records came, changed or went.
         identified: Pods that are of another identity than before.
         hosts: The names of Nodes that came, changed or went.
         policy_objects: Policies and groups of networks that came, changed or went.
@@ -43,6 +44,7 @@ class Dirty:
     exported: set[Name] = attrs.field(factory=set)
     namespaces: set[str] = attrs.field(factory=set)
     running_pods: set[Name] = attrs.field(factory=set)
+    heard_addresses: set[str] = attrs.field(factory=set)
     identified: set[Name] = attrs.field(factory=set)
     hosts: set[str] = attrs.field(factory=set)
     policy_objects: set[Key] = attrs.field(factory=set)

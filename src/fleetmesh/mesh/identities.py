@@ -31,18 +31,21 @@ class Numbered:
     """
     Attributes:
         number: Within the cluster; `UNNUMBERED` where none is free.
-        pods: How many have these labels.
+        pods: How many have these labels; of a member that is heard, its `carriers` say so.
+        reserved: Whether the number is one that all clusters have.
     """
 
     number: int
     pods: int
+    reserved: bool = False
 
 
 def identify(change: Change) -> None:
     """Number what the pods are that a transaction touched, and take back what no pod is any more."""
     for name, dirty in list(change.dirty.items()):
-        if dirty.running_pods or dirty.namespaces:
-            _identify(change, change.members[name], dirty)
+        member = change.members[name]
+        if (dirty.running_pods or dirty.namespaces) and member._store.heard is None:
+            _identify(change, member, dirty)
 
 
 def _identify(change: Change, member: Member, dirty: Dirty) -> None:
@@ -52,7 +55,7 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
     }
     steps: Counter[LabelSet] = Counter()
     for namespace, name in sorted(pods):
-        old = store.identity_of.group(namespace).get(name)
+        old = store.identified.group(namespace).get(name)
         pod = store.pods.group(namespace).get(name)
         new = None if pod is None else _labels(store, pod, member.name)
         if old == new:
@@ -61,10 +64,10 @@ def _identify(change: Change, member: Member, dirty: Dirty) -> None:
         if old is not None:
             steps[old] -= 1
         if new is None:
-            store.identity_of.pop(namespace, name)
+            store.identified.pop(namespace, name)
         else:
             steps[new] += 1
-            store.identity_of.put(namespace, name, new)
+            store.identified.put(namespace, name, new)
     change.renumbered |= {(member.name, labels) for labels, step in steps.items() if step}
     _count(change, member, steps, dirty)
     if any(labels in steps for labels in store.held) or any(steps.values()):
@@ -96,7 +99,7 @@ def _count(change: Change, member: Member, steps: Counter[LabelSet], dirty: Dirt
     if topic in change.store(member).trouble:
         unnumbered = {labels for labels, each in identities.items() if each.number == UNNUMBERED}
         wanted.update((str(labels), labels) for labels in unnumbered)
-        for namespace, pods in member._store.identity_of.items():
+        for namespace, pods in member._store.identified.items():
             dirty.identified |= {(namespace, name) for name, labels in pods.items() if labels in unnumbered}
     try:
         numbers = change.allocations.identities(member.name, wanted, change.identity_bits)

@@ -60,6 +60,8 @@ class Imports:
             if (record := _record(self.change.members[exporter], name)) is not None
         }
         for member in self.change.members.values():
+            if member._store.heard is not None:
+                continue  # its own process imports, and publishes what comes of it
             if not exporters and name not in member._store.imports:
                 continue
             self._carry_out(member, name, self._plan_for(member, name, records))
@@ -108,6 +110,8 @@ class Imports:
 
 def _record(member: Member, name: Name) -> ExportRecord | None:
     """What a member publishes of its export of a name; nothing where it is invalid."""
+    if member._store.heard is not None:
+        return member._store.heard.exports.get(name)
     export, service = member._store.exports.get(name), member._store.service(*name)
     if export is None or service is None:
         return None

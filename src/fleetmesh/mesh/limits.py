@@ -13,6 +13,7 @@ from fleetmesh.errors import (
     ClusterNameTakenError,
     InvalidClusterIdError,
     InvalidClusterNameError,
+    MeshError,
     OverlappingPodRangesError,
     RoutingDomainError,
     SelfManagedMeshError,
@@ -22,6 +23,7 @@ from fleetmesh.identity import overlap, parse_networks
 from fleetmesh.resources.model import CiliumConfig, ClusterMeshSecret
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.member import Member
     from fleetmesh.resources.model import Resource
 
 MEMBER_LIMITS = (255, 511)
@@ -119,3 +121,15 @@ def check_self_managed(name: str, resources: Iterable[Resource]) -> None:
             raise SelfManagedMeshError(
                 name, f"the {resource.subject} has cluster-id {resource.cluster_id.strip()}"
             )
+
+
+def check_inside(member: Member) -> None:
+    """
+    Raises:
+        MeshError: Another process runs the member: what it has is heard, and not given to it here.
+    """
+    if member._store.heard is not None:
+        raise MeshError(
+            f"{member.name!r} is run by another process, and heard only: change it there, or drain and fail "
+            "it in a fork"
+        )

@@ -14,7 +14,9 @@ import attrs
 from fleetmesh.errors import MeshError
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Ranges
-from fleetmesh.mesh.publish import Record, records_of
+from fleetmesh.mesh.heard import RecordKey
+from fleetmesh.mesh.hearing import hear
+from fleetmesh.mesh.publish import records_of
 from fleetmesh.mesh.report import member_findings
 from fleetmesh.mesh.settings import ClusterSettings
 from fleetmesh.mesh.store import Key, Store
@@ -24,6 +26,7 @@ from fleetmesh.resources.model import Pod, Resource
 if TYPE_CHECKING:
     from fleetmesh.mesh.delta import Delta
     from fleetmesh.mesh.mesh import Mesh
+    from fleetmesh.records import Record
 
 Input: TypeAlias = "Iterable[Resource] | Resource | Manifests | Path | str"
 
@@ -126,7 +129,27 @@ class Member:
         """
         return self._in_mesh()._change(lambda change: change.restore(self))
 
+    def hear(self, put: Iterable[Record] = (), withdrawn: Iterable[RecordKey] = ()) -> Delta:
+        """
+        Take in what a member that another process runs has published since; one transaction.
+
+        Args:
+            put: Records that came or changed.
+            withdrawn: Of those that went: kind as of `records`, and name (see `RecordKey`); what isn't there
+                is passed over.
+
+        Raises:
+            MeshError: The member is in no mesh, or is run by this process.
+            ValueError: A record is of another cluster, or a key of no kind; nothing is taken in.
+        """
+        return self._in_mesh()._change(lambda change: hear(change, self, put, withdrawn))
+
     # Asking it
+
+    @property
+    def outside(self) -> bool:
+        """Whether another process runs it, so that only what it publishes is known (see `hear`)."""
+        return self._seen().heard is not None
 
     @property
     def ranges(self) -> Ranges:

@@ -14,8 +14,10 @@ from fleetmesh.identity import Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import limits
 from fleetmesh.mesh.carving import carve
+from fleetmesh.mesh.heard import Heard
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.settings import ClusterSettings
+from fleetmesh.mesh.store import Store
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
@@ -30,6 +32,7 @@ class Terms:
     labels: Mapping[str, str] | None
     ranges: Ranges
     routing_domain: str | None
+    outside: bool
 
     @classmethod
     def given(
@@ -40,6 +43,7 @@ class Terms:
         settings: ClusterSettings | None,
         labels: Mapping[str, str] | None,
         routing_domain: str | None,
+        outside: bool,
         **ranges: Iterable[str],
     ) -> Terms:
         """
@@ -59,6 +63,7 @@ class Terms:
             labels=labels,
             ranges=Ranges(**{kind: _list_of(name, cidrs) for kind, cidrs in ranges.items()}),
             routing_domain=routing_domain,
+            outside=outside,
         )
 
 
@@ -82,7 +87,7 @@ def join(change: Change, name: str | Member, terms: Terms, limit: int) -> Member
     )
     if old is None:
         assert isinstance(name, str)
-        member = Member(name, number)
+        member = Member(name, number, store=Store(heard=Heard() if terms.outside else None))
     else:
         member = old
     declared = Ranges(

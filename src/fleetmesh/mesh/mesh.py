@@ -158,6 +158,7 @@ class Mesh:
         service_cidrs: Iterable[str] = (),
         node_cidrs: Iterable[str] = (),
         routing_domain: str | None = None,
+        outside: bool = False,
     ) -> Member:
         """
         Take in a cluster.
@@ -169,6 +170,7 @@ class Mesh:
             pod_cidrs, service_cidrs, node_cidrs: Both families in one list. Of a kind without any, the
                 cluster gets defaults of its own, apart from what others declare.
             routing_domain: All members must have the same; `None` is the default one.
+            outside: Whether another process runs it, so that it is heard only (see `Member.hear`).
 
         Raises:
             AlreadyInMeshError: The member is in a mesh.
@@ -186,6 +188,7 @@ class Mesh:
             service_cidrs=service_cidrs,
             node_cidrs=node_cidrs,
             routing_domain=routing_domain,
+            outside=outside,
         )
         with self._lock:
             joined: list[Member] = []
@@ -285,14 +288,8 @@ class Mesh:
     def _change(self, carry_out: Callable[[Change], None]) -> Delta:
         """One transaction: all of it, or nothing."""
         with self._lock:
-            change = Change(
-                core=self._core.begin(),
-                snapshot=self._viewpoint.snapshot,
-                allocations=self._allocations.copy(),
-                members=self._members,
-                topology=self.topology,
-                exporters=self._viewpoint.exporters.copy(),
-                identity_bits=self._viewpoint.identity_bits,
+            change = Change.of(
+                self._core.begin(), self._viewpoint, self._allocations, self._members, self.topology
             )
             try:
                 carry_out(change)

@@ -5,6 +5,7 @@ What the nodes of one cluster decide with about policy, as its data paths take i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import attrs
@@ -87,10 +88,10 @@ class ClusterTables:
         deciding = self._deciding
         self._maker.forget_own()
         for address in deciding.whereabouts.contested:
-            pod = next(deciding.heard_pods_at(address, self._cluster), None)
+            pod = next(deciding.heard_pods_at(ip_address(address), self._cluster), None)
             if pod is not None:
                 cluster_id = deciding.view.members[pod.cluster].cluster_id
-                self._maker.set_own(str(address), pod.identity.number, cluster_id)
+                self._maker.set_own(address, pod.identity.number, cluster_id)
         for pod, identity in deciding.told_by_address(self._cluster):
             cluster_id = deciding.view.members[pod.cluster].cluster_id
             for text in pod.texts:

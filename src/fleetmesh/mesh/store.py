@@ -12,6 +12,7 @@ import attrs
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Ranges
 from fleetmesh.identity.cow import CowGroups, CowMap
+from fleetmesh.mesh.heard import LabelsOfPods
 from fleetmesh.resources.model import (
     Endpoints,
     EndpointSlice,
@@ -27,6 +28,7 @@ from fleetmesh.resources.model import (
 )
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.heard import Groups, Heard
     from fleetmesh.mesh.identities import Numbered
     from fleetmesh.policy import Rule
     from fleetmesh.policy.labels import LabelSet
@@ -64,8 +66,7 @@ class Store:
         slices: Service -> name of slice -> declared slice.
         derived: Service -> name of slice -> slice made of its pods, or mirrored from Endpoints.
         declared_pods, pods: Namespace -> name -> Pod, as declared and as it runs.
-        identity_of: Namespace -> name of a pod -> the labels of its identity; those on a node's network
-            have none.
+        identified: See `identity_of`; of a member of this process.
         identities: The labels of an identity -> its number, and how many pods have it.
         asking: The policies whose rules may conflict.
         on_services: The policies whose rules hang on the services that there are.
@@ -74,6 +75,7 @@ class Store:
         imports: What the member makes of the MCS-API exports of a name.
         trouble: What working something out had to say, by what was worked out and the object.
         set_aside: Rows that were loaded in bulk, kept while the member is drained.
+        heard: What is known of a member that another process runs; `None` of one of this process.
         ranges: The ranges in force.
         drained: Whether its endpoints have been taken away.
         failed: Whether it is cut off.
@@ -95,7 +97,7 @@ class Store:
     workloads: CowGroups[str, str, Workload] = attrs.field(factory=CowGroups)
     declared_pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
     pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
-    identity_of: CowGroups[str, str, LabelSet] = attrs.field(factory=CowGroups)
+    identified: CowGroups[str, str, LabelSet] = attrs.field(factory=CowGroups)
     identities: CowMap[LabelSet, Numbered] = attrs.field(factory=CowMap)
     held: CowMap[LabelSet, tuple[Rule, ...]] = attrs.field(factory=CowMap)
     expanded: CowMap[Key, tuple[str, ...]] = attrs.field(factory=CowMap)
@@ -107,6 +109,7 @@ class Store:
     unknown: CowGroups[str, str, UnknownKind] = attrs.field(factory=CowGroups)
     trouble: CowMap[tuple[str, Key], Finding] = attrs.field(factory=CowMap)
     set_aside: CowMap[Name, Rows] = attrs.field(factory=CowMap)
+    heard: Heard | None = None
     ranges: Ranges = attrs.field(factory=Ranges)
     drained: bool = False
     failed: bool = False
@@ -116,12 +119,27 @@ class Store:
         other = Store.__new__(Store)
         for name in _MAPS:
             setattr(other, name, getattr(self, name).copy())
+        other.heard = None if self.heard is None else self.heard.copy()
         other.ranges, other.drained, other.failed = self.ranges, self.drained, self.failed
         return other
 
     def service(self, namespace: str, name: str) -> Service | None:
         """The Service in force."""
         return self.in_force.group(namespace).get(name)
+
+    @property
+    def identity_of(self) -> Groups[LabelSet]:
+        """
+        Namespace -> name of a pod -> the labels of its identity; those on a node's network have none.
+        """
+        return self.identified if self.heard is None else LabelsOfPods(self.heard, self.pods)
+
+    def labels_of(self, namespace: str, name: str) -> LabelSet | None:
+        """Of a pod's identity; `None` for one on its node's network, or where there is no such pod."""
+        if self.heard is None:
+            return self.identified.group(namespace).get(name)
+        pod = self.pods.group(namespace).get(name)
+        return None if pod is None else self.heard.labels_at(pod.addresses[0])
 
     def own_slices(self, name: Name) -> list[EndpointSlice]:
         """The slices of a service, those of its own controllers too, in order of their last change."""
@@ -133,5 +151,5 @@ class Store:
 
 
 _MAPS = tuple(
-    field.name for field in attrs.fields(Store) if field.name not in ("ranges", "drained", "failed")
+    field.name for field in attrs.fields(Store) if field.name not in ("heard", "ranges", "drained", "failed")
 )

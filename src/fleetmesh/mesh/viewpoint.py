@@ -54,6 +54,11 @@ class MemberView:
         """Whether it is cut off."""
         return self._store.failed
 
+    @property
+    def outside(self) -> bool:
+        """Whether another process runs it, so that only its records are known."""
+        return self._store.heard is not None
+
 
 @attrs.frozen
 class Touched:

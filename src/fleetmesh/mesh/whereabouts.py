@@ -4,7 +4,6 @@ Who is at an address: the pods and nodes of a mesh.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -36,50 +35,46 @@ class Whereabouts:
 
     identity: Callable[[PodName], tuple[int, int]]
     book: _core.AddressBook = attrs.field(factory=_core.AddressBook, init=False)
-    contested: set[Address] = attrs.field(factory=set, init=False)
-    _pods: dict[Address, list[PodName]] = attrs.field(factory=dict, init=False)
-    _nodes: dict[Address, Counter[tuple[str, int]]] = attrs.field(factory=dict, init=False)
-    _nodes_of: dict[str, tuple[tuple[str, int], tuple[Address, ...]]] = attrs.field(factory=dict, init=False)
+    contested: set[str] = attrs.field(factory=set, init=False)
+    _pods: dict[str, tuple[PodName, ...]] = attrs.field(factory=dict, init=False)
+    _nodes: dict[str, Counter[tuple[str, int]]] = attrs.field(factory=dict, init=False)
+    _nodes_of: dict[str, tuple[tuple[str, int], tuple[str, ...]]] = attrs.field(factory=dict, init=False)
 
     def pods_at(self, address: Address) -> Iterable[PodName]:
         """In the order of their names, whichever came first."""
-        return self._pods.get(address, ())
+        return self._pods.get(str(address), ())
 
     def node_at(self, address: Address) -> str | None:
         """The member whose node has that address."""
-        found = self._nodes.get(address)
+        found = self._nodes.get(str(address))
         return min(found)[0] if found else None
 
     def settle(self, member: MemberView, pod: Pod) -> None:
         """A pod has come; one on its node's network has the node's address."""
-        for address in map(ip_address, pod.addresses):
+        for address in map(_canonical, pod.addresses):
             if pod.template.host_network:
                 self._add_node(address, (member.name, member.cluster_id))
             else:
-                found = self._pods.setdefault(address, [])
-                insort(found, (member.name, pod.namespace, pod.name))
-                if len(found) > 1:
+                name = (member.name, pod.namespace, pod.name)
+                found = self._pods.get(address, ())
+                self._pods[address] = tuple(sorted((*found, name))) if found else (name,)
+                if found:
                     self.contested.add(address)
-        self.note(pod)
-
-    def note(self, pod: Pod) -> None:
-        """Say in the book who is at a pod's addresses."""
-        for address in map(ip_address, pod.addresses):
             self._note(address)
 
     def unsettle(self, member: MemberView, pod: Pod) -> None:
         """It has gone."""
-        for address in map(ip_address, pod.addresses):
+        for address in map(_canonical, pod.addresses):
             if pod.template.host_network:
                 self._remove_node(address, (member.name, member.cluster_id))
             else:
-                found = self._pods[address]
-                found.remove((member.name, pod.namespace, pod.name))
-                if len(found) < 2:
+                left = list(self._pods.pop(address))
+                left.remove((member.name, pod.namespace, pod.name))
+                if len(left) < 2:
                     self.contested.discard(address)
-                if not found:
-                    del self._pods[address]
-        self.note(pod)
+                if left:
+                    self._pods[address] = tuple(left)
+            self._note(address)
 
     def settle_nodes(self, member: MemberView) -> None:
         """The nodes of a member, in the place of those before."""
@@ -103,10 +98,10 @@ class Whereabouts:
             self._remove_node(address, node)
             self._note(address)
 
-    def _add_node(self, address: Address, node: tuple[str, int]) -> None:
+    def _add_node(self, address: str, node: tuple[str, int]) -> None:
         self._nodes.setdefault(address, Counter())[node] += 1
 
-    def _remove_node(self, address: Address, node: tuple[str, int]) -> None:
+    def _remove_node(self, address: str, node: tuple[str, int]) -> None:
         found = self._nodes[address]
         found[node] -= 1
         if not found[node]:
@@ -114,19 +109,24 @@ class Whereabouts:
         if not found:
             del self._nodes[address]
 
-    def _note(self, address: Address) -> None:
+    def _note(self, address: str) -> None:
         pods, nodes = self._pods.get(address), self._nodes.get(address)
         if pods:
-            self.book.set(str(address), *self.identity(pods[0]))
+            self.book.set(address, *self.identity(pods[0]))
         elif nodes:
-            self.book.set(str(address), RESERVED["remote-node"], min(nodes)[1])
+            self.book.set(address, RESERVED["remote-node"], min(nodes)[1])
         else:
-            self.book.remove(str(address))
+            self.book.remove(address)
 
 
-def _parsed(text: str) -> Address | None:
+def _canonical(address: str) -> str:
+    """IPv4 has one way to be written."""
+    return str(ip_address(address)) if ":" in address else address
+
+
+def _parsed(text: str) -> str | None:
     """A node's address may be a name."""
     try:
-        return ip_address(text)
+        return str(ip_address(text))
     except ValueError:
         return None

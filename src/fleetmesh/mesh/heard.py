@@ -1,0 +1,150 @@
+"""
+What is known of a member that another process runs: its records, as it published them last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+import attrs
+
+from fleetmesh.identity.cow import CowGroups, CowMap
+from fleetmesh.policy.labels import Label, LabelSet
+from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, labels_of_reserved
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.store import Name
+    from fleetmesh.records import EndpointsRecord, ExportRecord, IpRecord, NodeRecord, ServiceRecord
+    from fleetmesh.resources.model import Pod
+
+V_co = TypeVar("V_co", covariant=True)
+
+RecordKey: TypeAlias = tuple[str, str]
+"""
+Kind as of `Member.records`, and name: of a node its name, of services, endpoints and exports
+`namespace/name`, of an identity its number, of an ip its address.
+"""
+
+UNHEARD = "unheard"
+"""Source of the one label of an identity that nobody has told the labels of."""
+
+_NAME_OF_RESERVED: Mapping[int, str] = {number: name for name, number in RESERVED.items()}
+
+
+@attrs.define
+class Heard:
+    """
+    Attributes:
+        identities: Number -> labels.
+        ips: Address -> its record; networks too, which are nobody's.
+        carriers: Number of an identity -> how many pods have it.
+        numbers: Labels -> the numbers that they have, of those that pods have.
+        endpoints: Service -> slice -> its record, in mode `strict`, which reads their conditions.
+    """
+
+    nodes: CowMap[str, NodeRecord] = attrs.field(factory=CowMap)
+    services: CowMap[Name, ServiceRecord] = attrs.field(factory=CowMap)
+    endpoints: CowGroups[Name, str, EndpointsRecord] = attrs.field(factory=CowGroups)
+    service_of: CowMap[Name, str] = attrs.field(factory=CowMap)
+    identities: CowMap[int, LabelSet] = attrs.field(factory=CowMap)
+    ips: CowMap[str, IpRecord] = attrs.field(factory=CowMap)
+    carriers: CowMap[int, int] = attrs.field(factory=CowMap)
+    numbers: CowMap[LabelSet, frozenset[int]] = attrs.field(factory=CowMap)
+    exports: CowMap[Name, ExportRecord] = attrs.field(factory=CowMap)
+
+    def copy(self) -> Heard:
+        """The same, to be changed separately; costs nothing that grows with it."""
+        other = Heard.__new__(Heard)
+        for name in _MAPS:
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def labels_at(self, address: str) -> LabelSet:
+        """Of the identity at an address that has a record."""
+        return self.labels_of(self.ips[address].identity)
+
+    def labels_of(self, number: int) -> LabelSet:
+        """What an identity is known by."""
+        if number < FIRST_OF_PODS:
+            return reserved_labels(number)
+        return self.identities.get(number) or unheard_labels(number)
+
+
+_MAPS = tuple(field.name for field in attrs.fields(Heard))
+
+
+class Groups(Protocol[V_co]):
+    """Namespace -> name -> value, as it is read."""
+
+    def group(self, key: str) -> Mapping[str, V_co]:
+        """Of one namespace; empty where there is none."""
+
+    def items(self) -> Iterable[tuple[str, Mapping[str, V_co]]]:
+        """Of all."""
+
+
+@attrs.frozen
+class LabelsOfPods:
+    """Namespace -> name of a pod -> the labels of its identity, by the records of its addresses."""
+
+    _heard: Heard
+    _pods: CowGroups[str, str, Pod]
+
+    def group(self, key: str) -> Mapping[str, LabelSet]:
+        """Of one namespace; empty where there is none."""
+        return _OfNamespace(self._heard, self._pods.group(key))
+
+    def items(self) -> Iterator[tuple[str, Mapping[str, LabelSet]]]:
+        """Of all."""
+        return ((namespace, self.group(namespace)) for namespace in self._pods)
+
+
+@attrs.frozen
+class _OfNamespace(Mapping[str, "LabelSet"]):
+    _heard: Heard
+    _pods: Mapping[str, Pod]
+
+    def __getitem__(self, name: str) -> LabelSet:
+        return self._heard.labels_at(self._pods[name].addresses[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pods)
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+
+@lru_cache(maxsize=1 << 15)
+def parse_labels(text: str) -> LabelSet:
+    """Of an identity's record: `source:key=value;` each (pkg/labels, `NewLabelArrayFromSortedList`)."""
+    return LabelSet.of(_label(each) for each in text.split(";") if each)
+
+
+@lru_cache(maxsize=1 << 16)
+def _label(text: str) -> Label:
+    name, _, value = text.partition("=")
+    source, colon, key = name.partition(":")
+    return Label(source, key, value) if colon else Label("unspec", name, value)
+
+
+@lru_cache(maxsize=1 << 12)
+def unheard_labels(number: int) -> LabelSet:
+    """
+    Of an identity of which only the number is known: no selector selects it, as in Cilium, where the cache of
+    selectors doesn't have it.
+    """
+    return LabelSet.of([Label(UNHEARD, str(number), "")])
+
+
+@lru_cache
+def reserved_labels(number: int) -> LabelSet:
+    """Of an identity that every cluster has; `unheard_labels` of those that users may reserve."""
+    name = _NAME_OF_RESERVED.get(number)
+    return unheard_labels(number) if name is None else labels_of_reserved(name)
+
+
+def is_unheard(labels: LabelSet) -> bool:
+    """Whether only the number of an identity is known."""
+    return len(labels.labels) == 1 and labels.labels[0].source == UNHEARD

@@ -1,0 +1,453 @@
+"""
+Hearing a member that another process runs: its records enter the mesh in the place of its objects.
+
+Nothing is given out and nothing is worked out for such a member: its own process has done so, and the
+records say what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import attrs
+
+from fleetmesh.errors import MeshError
+from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, unheard_labels
+from fleetmesh.mesh.identities import Numbered
+from fleetmesh.mesh.routing import export
+from fleetmesh.policy.registry import FIRST_OF_PODS
+from fleetmesh.records import (
+    EndpointsRecord,
+    ExportRecord,
+    IdentityRecord,
+    IpRecord,
+    NodeRecord,
+    ServiceRecord,
+)
+from fleetmesh.resources.model import (
+    ContainerPort,
+    EndpointSlice,
+    Node,
+    Pod,
+    PodTemplate,
+    Protocol,
+    Service,
+    ServicePort,
+)
+from fleetmesh.services.annotations import GLOBAL, SHARED
+from fleetmesh.services.endpoints import SERVICE_NAME, SliceArguments, slice_arguments
+from fleetmesh.services.frontends import PROTOCOLS, compile_service
+from fleetmesh.services.workloads import ZONE
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh.change import Change
+    from fleetmesh.mesh.dirty import Dirty
+    from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.store import Name, Store
+    from fleetmesh.policy.labels import LabelSet
+    from fleetmesh.records import Record
+
+_READY_AND_SERVING = 3
+_GLOBAL: Mapping[str, str] = MappingProxyType({GLOBAL: "true"})
+_NOT_SHARED: Mapping[str, str] = MappingProxyType({GLOBAL: "true", SHARED: "false"})
+_WEIGHT = 100
+
+PortMapKey: TypeAlias = tuple[tuple[str, tuple[str, int]], ...]
+
+
+def hear(change: Change, member: Member, put: Iterable[Record], withdrawn: Iterable[RecordKey]) -> None:
+    """
+    Take in records, then forget those that are withdrawn; what isn't there is passed over.
+
+    Raises:
+        MeshError: The member is one of this process.
+        ValueError: A record is of another cluster, or a key names no kind of records.
+    """
+    store = change.store(member)
+    if store.heard is None:
+        raise MeshError(f"{member.name!r} belongs to this process: apply its resources instead")
+    hearing = _Hearing(change, member, store, store.heard, change.touch(member))
+    for record in put:
+        hearing.put(record)
+    for key in withdrawn:
+        hearing.withdraw(key)
+    hearing.finish()
+
+
+def said_again(change: Change, member: Member) -> None:
+    """Tell the core all that is known of a member that joins, comes back or was drained."""
+    store = change.store(member)
+    assert store.heard is not None
+    hearing = _Hearing(change, member, store, store.heard, change.touch(member))
+    for name in store.heard.nodes:
+        hearing.send_node(store.nodes[name])
+    for service in store.heard.services:
+        hearing.send_service(service)
+    for exported in store.heard.exports:
+        export(change, member, exported, present=True)
+    for namespace, pods in store.pods.items():
+        hearing.dirty.running_pods.update((namespace, pod) for pod in pods)
+
+
+def silenced(change: Change, member: Member) -> None:
+    """Take its endpoints out of the core."""
+    store = change.store(member)
+    assert store.heard is not None
+    for name, record in store.heard.services.items():
+        for piece in _slices(record, _pieces(store.heard, name)):
+            change.core.remove_slice(member.cluster_id, *name, piece)
+
+
+@attrs.define(eq=False)
+class _Hearing:
+    """Of one member, within one transaction."""
+
+    change: Change
+    member: Member
+    store: Store
+    heard: Heard
+    dirty: Dirty
+    _relabelled: dict[int, LabelSet | None] = attrs.field(factory=dict, init=False)
+    _steps: dict[int, int] = attrs.field(factory=dict, init=False)
+
+    def put(self, record: Record) -> None:
+        if record.cluster != self.member.name:
+            raise ValueError(f"a record of {record.cluster!r} was given to {self.member.name!r}")
+        match record:
+            case IpRecord():
+                self._ip(record.address, record)
+            case ServiceRecord():
+                self._service((record.namespace, record.name), record)
+            case IdentityRecord():
+                self._identity(record.number, parse_labels(record.labels))
+            case NodeRecord():
+                self._node(record.name, record)
+            case EndpointsRecord():
+                self._endpoints((record.namespace, record.name), record)
+            case ExportRecord():
+                self._export((record.namespace, record.name), record)
+
+    def withdraw(self, key: RecordKey) -> None:
+        kind, name = key
+        namespace, _, rest = name.partition("/")
+        match kind:
+            case "ip":
+                self._ip(name, None)
+            case "service":
+                self._service((namespace, rest), None)
+            case "identity":
+                self._identity(int(name), None)
+            case "node":
+                self._node(name, None)
+            case "endpoints":
+                self._endpoints((namespace, rest), None)
+            case "export":
+                self._export((namespace, rest), None)
+            case _:
+                raise ValueError(
+                    f"record kind {kind!r}; expected ip, service, identity, node, endpoints or export"
+                )
+
+    def finish(self) -> None:
+        """Work out which identities there are now."""
+        heard = self.heard
+        concerned: set[LabelSet] = set()
+        relabelled = {number for number in self._relabelled if number in heard.carriers}
+        for number in self._steps.keys() | relabelled:
+            before = heard.carriers.get(number) or 0
+            count = before + self._steps.get(number, 0)
+            heard.carriers.keep(number, count, present=count > 0)
+            if before and count and number not in relabelled:
+                continue
+            if before:
+                labels = self._labels_before(number)
+                heard.numbers[labels] = heard.numbers[labels] - {number}
+                concerned.add(labels)
+            if count:
+                labels = heard.labels_of(number)
+                heard.numbers[labels] = heard.numbers.get(labels, frozenset()) | {number}
+                concerned.add(labels)
+        for labels in concerned:
+            self._number(labels)
+        if relabelled:
+            self._touch_relabelled(relabelled)
+
+    def _number(self, labels: LabelSet) -> None:
+        """Policies know several numbers of the same labels by the lowest."""
+        identities, numbers = self.store.identities, self.heard.numbers[labels]
+        first = min(numbers, default=0)
+        reserved = first < FIRST_OF_PODS
+        within = first if reserved else first & ((1 << self.change.identity_bits) - 1)
+        old = identities.get(labels)
+        identities.keep(labels, Numbered(within, 0, reserved), present=bool(numbers))
+        self.heard.numbers.keep(labels, numbers, present=bool(numbers))
+        if old is None or not numbers or old.number != within:
+            self.change.renumbered.add((self.member.name, labels))
+
+    def _labels_before(self, number: int) -> LabelSet:
+        if number in self._relabelled:
+            return self._relabelled[number] or unheard_labels(number)
+        return self.heard.labels_of(number)
+
+    def _touch_relabelled(self, numbers: set[int]) -> None:
+        """Pods whose identity is known by other labels than before are somebody else."""
+        ips = self.heard.ips
+        for namespace, pods in self.store.pods.items():
+            for name, pod in pods.items():
+                if ips[pod.addresses[0]].identity in numbers:
+                    self.dirty.identified.add((namespace, name))
+
+    # Addresses
+
+    def _ip(self, address: str, record: IpRecord | None) -> None:
+        ips, pods = self.heard.ips, self.store.pods
+        old = ips.get(address)
+        if old == record:
+            return
+        self.dirty.heard_addresses.add(address)
+        after = None if record is None else _pod_of(record)
+        names = [after] if old is None else list(dict.fromkeys((_pod_of(old), after)))
+        known = [(each, pods.group(each[0]).get(each[1])) for each in names if each and "/" not in address]
+        for _, pod in known:
+            if pod is not None:
+                self._step(ips[pod.addresses[0]].identity, -1)
+        if record is None:
+            ips.pop(address)
+        else:
+            ips[address] = record
+        for name, pod in known:
+            rest = () if pod is None else tuple(each for each in pod.addresses if each != address)
+            self._place(name, _in_order((address, *rest)) if name == after else rest)
+
+    def _place(self, name: Name, addresses: tuple[str, ...]) -> None:
+        """The record of its first address says who a pod is."""
+        if addresses:
+            record = self.heard.ips[addresses[0]]
+            self.store.pods.put(*name, _pod(name, record, addresses))
+            self._step(record.identity, 1)
+        else:
+            self.store.pods.pop(*name)
+        self.dirty.running_pods.add(name)
+
+    def _step(self, number: int, step: int) -> None:
+        self._steps[number] = self._steps.get(number, 0) + step
+
+    def _identity(self, number: int, labels: LabelSet | None) -> None:
+        old = self.heard.identities.get(number)
+        if old == labels:
+            return
+        self._relabelled.setdefault(number, old)
+        if labels is None:
+            self.heard.identities.pop(number)
+        else:
+            self.heard.identities[number] = labels
+
+    # Services
+
+    def _service(self, name: Name, record: ServiceRecord | None) -> None:
+        old = self.heard.services.get(name)
+        if old == record:
+            return
+        known = {} if old is None else _slices(old, self._pieces(name))
+        if record is None:
+            self.heard.services.pop(name)
+            self.store.services.pop(*name)
+            self.store.in_force.pop(*name)
+            self._drop_slices(name, known)
+            self.change.core.remove_service(self.member.cluster_id, *name)
+        else:
+            self.heard.services[name] = record
+            service = _service_of(record)
+            if self.store.service(*name) != service:
+                self.store.services.put(*name, service)
+                self.store.in_force.put(*name, service)
+                self._set_service(service)
+            self._set_slices(name, known, _slices(record, self._pieces(name)))
+        self.dirty.exported.add(name)
+
+    def send_service(self, name: Name) -> None:
+        self._set_service(self.store.services[name[0]][name[1]])
+        self._set_slices(name, {}, _slices(self.heard.services[name], self._pieces(name)))
+
+    def _set_service(self, service: Service) -> None:
+        spec = compile_service(service).to_core()
+        self.change.core.set_service(self.member.cluster_id, service.namespace, service.name, spec)
+
+    def _set_slices(
+        self, name: Name, old: Mapping[str, SliceArguments], new: Mapping[str, SliceArguments]
+    ) -> None:
+        if self.store.drained:
+            return
+        self._drop_slices(name, old.keys() - new.keys())
+        for piece, given in new.items():
+            if old.get(piece) != given:
+                endpoints, ports, weight = given
+                self.change.core.set_slice(self.member.cluster_id, *name, piece, endpoints, ports, weight)
+
+    def _drop_slices(self, name: Name, pieces: Iterable[str]) -> None:
+        for piece in sorted(pieces) if not self.store.drained else ():
+            self.change.core.remove_slice(self.member.cluster_id, *name, piece)
+
+    def _pieces(self, name: Name) -> Mapping[str, EndpointsRecord]:
+        return _pieces(self.heard, name)
+
+    def _endpoints(self, key: Name, record: EndpointsRecord | None) -> None:
+        """Only mode `strict` reads them: Cilium 1.20's agents don't (pkg/clustermesh, the dummy observer)."""
+        if not self.change.strict:
+            return
+        namespace, piece = key
+        old = self.heard.service_of.get(key)
+        new = None if record is None else record.labels.get(SERVICE_NAME) or None
+        names = {(namespace, each) for each in (old, new) if each is not None}
+        before = {name: self._in_force(name) for name in names}
+        if old is not None:
+            self.heard.endpoints.pop((namespace, old), piece)
+        self.heard.service_of.keep(key, new or "", present=new is not None)
+        if record is not None and new is not None:
+            self.heard.endpoints.put((namespace, new), piece, record)
+        for name in sorted(names):
+            self._set_slices(name, before[name], self._in_force(name))
+            self.dirty.exported.add(name)
+
+    def _in_force(self, name: Name) -> Mapping[str, SliceArguments]:
+        record = self.heard.services.get(name)
+        return {} if record is None else _slices(record, self._pieces(name))
+
+    def _export(self, name: Name, record: ExportRecord | None) -> None:
+        if self.heard.exports.get(name) == record:
+            return
+        if record is None:
+            self.heard.exports.pop(name)
+        else:
+            self.heard.exports[name] = record
+        export(self.change, self.member, name, present=record is not None)
+
+    # Nodes
+
+    def _node(self, name: str, record: NodeRecord | None) -> None:
+        if self.heard.nodes.get(name) == record:
+            return
+        old = self.store.nodes.get(name)
+        new = None if record is None else _node_of(record)
+        if record is None or new is None:
+            self.heard.nodes.pop(name)
+            self.store.nodes.pop(name)
+            self.change.core.remove_node(self.member.cluster_id, name)
+        else:
+            self.heard.nodes[name] = record
+            self.store.nodes[name] = new
+            self.send_node(new)
+        if (() if old is None else old.pod_cidrs) != (() if new is None else new.pod_cidrs):
+            self.change.nodes_moved = True
+        self.dirty.hosts.add(name)
+
+    def send_node(self, node: Node) -> None:
+        self.change.core.set_node(self.member.cluster_id, node.name, node.labels.get(ZONE, ""))
+
+
+def _pieces(heard: Heard, name: Name) -> Mapping[str, EndpointsRecord]:
+    return heard.endpoints.group(name)
+
+
+def _pod_of(record: IpRecord) -> Name:
+    """Whose address it is; an address that is nobody's stands for itself."""
+    return (record.namespace, record.pod or record.address)
+
+
+def _in_order(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """IPv4 first, as Kubernetes has them in most clusters."""
+    return (
+        addresses if len(addresses) == 1 else tuple(sorted(addresses, key=lambda each: (":" in each, each)))
+    )
+
+
+def _pod(name: Name, record: IpRecord, addresses: tuple[str, ...]) -> Pod:
+    return Pod(
+        namespace=name[0],
+        name=name[1],
+        template=_template(record.service_account, record.named_ports),
+        addresses=addresses,
+        host_address=record.host,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _template(account: str, ports: tuple[tuple[str, int, str], ...]) -> PodTemplate:
+    named = (
+        ContainerPort(name=name, container_port=port, protocol=cast("Protocol", protocol))
+        for name, port, protocol in ports
+    )
+    return PodTemplate(service_account=account or "default", ports=tuple(named))
+
+
+def _node_of(record: NodeRecord) -> Node:
+    ranges = (
+        record.ipv4_alloc_cidr,
+        record.ipv6_alloc_cidr,
+        *record.ipv4_secondary_alloc_cidrs,
+        *record.ipv6_secondary_alloc_cidrs,
+    )
+    return Node(
+        name=record.name,
+        labels=record.labels,
+        annotations=record.annotations,
+        addresses=record.ip_addresses,
+        pod_cidrs=tuple(filter(None, ranges)),
+    )
+
+
+def _service_of(record: ServiceRecord) -> Service:
+    """Its frontends are what the exporter's own clients use; others take theirs from their own Service."""
+    addresses = tuple(sorted(record.frontends, key=lambda each: (":" in each, each)))
+    ports: dict[str, tuple[str, int]] = {}
+    for each in record.frontends.values():
+        ports.update(each)
+    if not addresses:
+        for backend in record.backends.values():
+            ports.update(backend)
+    return Service(
+        namespace=record.namespace,
+        name=record.name,
+        labels=record.labels,
+        annotations=_GLOBAL if record.shared else _NOT_SHARED,
+        selector=record.selector or None,
+        cluster_ip=addresses[0] if addresses else "None",
+        cluster_ips=addresses or ("None",),
+        ports=tuple(
+            ServicePort(name=name, protocol=cast("Protocol", protocol), port=port)
+            for name, (protocol, port) in ports.items()
+        ),
+    )
+
+
+def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dict[str, SliceArguments]:
+    """What the core takes of a service's endpoints: the slices themselves, where they are known."""
+    if pieces:
+        found = {name: _arguments(each) for name, each in pieces.items()}
+        return {f"={name}": given for name, given in found.items() if given is not None}
+    by_ports: dict[PortMapKey, SliceArguments] = {}
+    for address, ports in record.backends.items():
+        key = tuple(ports.items())
+        known = by_ports.get(key)
+        if known is None:
+            numbered = [(name, PROTOCOLS[protocol], port) for name, (protocol, port) in key]
+            known = by_ports[key] = ([], numbered, _WEIGHT)
+        zone, hints = record.zones.get(address, ("", ()))
+        known[0].append(((address,), _READY_AND_SERVING, "", record.hostnames.get(address, ""), zone, hints))
+    return {str(number): given for number, given in enumerate(by_ports.values())}
+
+
+def _arguments(record: EndpointsRecord) -> SliceArguments | None:
+    return slice_arguments(
+        EndpointSlice(
+            namespace=record.namespace,
+            name=record.name,
+            annotations=record.annotations,
+            address_type=record.address_type,
+            endpoints=record.endpoints,
+            ports=record.ports,
+        )
+    )
