@@ -4,7 +4,7 @@ What is known of a member that another process runs: its records, as it publishe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
@@ -26,6 +26,8 @@ RecordKey: TypeAlias = tuple[str, str]
 Kind as of `Member.records`, and name: of a node its name, of services, endpoints and exports
 `namespace/name`, of an identity its number, of an ip its address.
 """
+
+RECORD_KINDS = ("node", "service", "endpoints", "identity", "ip", "export")
 
 UNHEARD = "unheard"
 """Source of the one label of an identity that nobody has told the labels of."""
@@ -60,6 +62,23 @@ class Heard:
         for name in _MAPS:
             setattr(other, name, getattr(self, name).copy())
         return other
+
+    def names(self, kind: str) -> Collection[str]:
+        """Of the records of a kind, as in their keys."""
+        match kind:
+            case "ip":
+                return self.ips
+            case "node":
+                return self.nodes
+            case "identity":
+                return list(map(str, self.identities))
+            case "service":
+                return list(map("/".join, self.services))
+            case "endpoints":
+                return list(map("/".join, self.service_of))
+            case "export":
+                return list(map("/".join, self.exports))
+        raise ValueError(f"record kind {kind!r}; expected {', '.join(RECORD_KINDS)}")
 
     def labels_at(self, address: str) -> LabelSet:
         """Of the identity at an address that has a record."""

@@ -7,7 +7,7 @@ records say what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -44,8 +44,10 @@ from fleetmesh.services.workloads import ZONE
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
+    from fleetmesh.mesh.delta import Delta
     from fleetmesh.mesh.dirty import Dirty
     from fleetmesh.mesh.member import Member
+    from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name, Store
     from fleetmesh.policy.labels import LabelSet
     from fleetmesh.records import Record
@@ -56,6 +58,8 @@ _NOT_SHARED: Mapping[str, str] = MappingProxyType({GLOBAL: "true", SHARED: "fals
 _WEIGHT = 100
 
 PortMapKey: TypeAlias = tuple[tuple[str, tuple[str, int]], ...]
+Said: TypeAlias = "tuple[Member, Iterable[Record], Iterable[RecordKey]]"
+"""A member, records that came or changed, and the keys of those that went."""
 
 
 def hear(change: Change, member: Member, put: Iterable[Record], withdrawn: Iterable[RecordKey]) -> None:
@@ -75,6 +79,23 @@ def hear(change: Change, member: Member, put: Iterable[Record], withdrawn: Itera
     for key in withdrawn:
         hearing.withdraw(key)
     hearing.finish()
+
+
+def hear_all(mesh: Mesh, said: Sequence[Said]) -> Delta:
+    """
+    Take in what several members have said, in that order; one transaction. What is said of a member that has
+    left meanwhile is passed over.
+
+    Raises:
+        MeshError, ValueError: As `Member.hear`.
+    """
+
+    def carry_out(change: Change) -> None:
+        for member, put, withdrawn in said:
+            if change.members.get(member.name) is member:
+                hear(change, member, put, withdrawn)
+
+    return mesh._change(carry_out)
 
 
 def said_again(change: Change, member: Member) -> None:

@@ -4,7 +4,7 @@ One cluster of a mesh.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
@@ -145,6 +145,16 @@ class Member:
         return self._in_mesh()._change(lambda change: hear(change, self, put, withdrawn))
 
     # Asking it
+
+    def heard_names(self, kind: str) -> Collection[str]:
+        """
+        The names of the records that it is known by, as in a `RecordKey`; of a member of this process none.
+
+        Raises:
+            ValueError: There is no such kind.
+        """
+        heard = self._seen().heard
+        return () if heard is None else heard.names(kind)
 
     @property
     def outside(self) -> bool:

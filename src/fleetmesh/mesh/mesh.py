@@ -32,6 +32,7 @@ from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.holding import hold
 from fleetmesh.mesh.identities import IDENTITY_BITS
 from fleetmesh.mesh.learnt_names import LearntNames
+from fleetmesh.mesh.listeners import Listeners
 from fleetmesh.mesh.matrix import ReachabilityMatrix, asked
 from fleetmesh.mesh.member import Member
 from fleetmesh.mesh.membership import Terms
@@ -72,6 +73,7 @@ class Mesh:
 
     Attributes:
         lineage: One and the same for a mesh and all its forks, which have a common past.
+        listeners: Who is told of every transaction; a fork begins without.
 
     Args:
         name: For people.
@@ -106,6 +108,7 @@ class Mesh:
         self.mode: Mode = mode
         self.max_connected_clusters = max_connected_clusters
         self.lineage = object()
+        self.listeners = Listeners()
         self._lock = threading.RLock()
         self._core = Core(strict=mode == "strict", capacity=max_connected_clusters)
         self._allocations = Allocations() if allocations is None else allocations.copy()
@@ -298,7 +301,7 @@ class Mesh:
             except BaseException:
                 change.drop()
                 raise
-            return self._publish(delta, change)
+            return self.listeners.tell(self._publish(delta, change))
 
     def _publish(self, delta: CoreDelta, change: Change) -> Delta:
         """Let readers see what was committed."""
@@ -509,7 +512,7 @@ class Mesh:
             other = Mesh.__new__(Mesh)
             other.name, other.topology, other.mode = self.name, self.topology, self.mode
             other.max_connected_clusters = self.max_connected_clusters
-            other.lineage = self.lineage
+            other.lineage, other.listeners = self.lineage, Listeners()
             other._lock = threading.RLock()
             other._core = self._core.fork()
             other._allocations = self._allocations.copy()
