@@ -12,18 +12,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
-from fleetmesh.identity_labels import is_identity_relevant
 from fleetmesh.resources.model import (
     EMPTY,
     Endpoint,
     EndpointPort,
     EndpointSlice,
     Family,
-    Namespace,
     Node,
     Pod,
     Service,
@@ -40,10 +38,6 @@ ExportedAddress = tuple[str, str, str, tuple[str, ...], Sequence[tuple[str, int,
 """An exported address, as the core says it: address, hostname, zone, hints, ports (name, number, port)."""
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
-_CLUSTER_LABEL = "io.cilium.k8s.policy.cluster"
-_ACCOUNT_LABEL = "io.cilium.k8s.policy.serviceaccount"
-_NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
-_NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
 _WIREGUARD_KEYS = ("network.cilium.io/wg-pub-key", "io.cilium.network.wg-pub-key")
 
 
@@ -104,29 +98,6 @@ class ServiceRecord:
     selector: Mapping[str, str] = EMPTY
     include_external: bool = True
     shared: bool = True
-
-    def to_wire(self) -> dict[str, Any]:
-        """The JSON object of `cilium/state/services/v1/<cluster>/<namespace>/<name>`."""
-        wire: dict[str, Any] = {
-            "cluster": self.cluster,
-            "namespace": self.namespace,
-            "name": self.name,
-            "frontends": {address: _wire_ports(ports) for address, ports in self.frontends.items()},
-            "backends": {address: _wire_ports(ports) for address, ports in self.backends.items()},
-        }
-        if self.hostnames:
-            wire["hostnames"] = dict(self.hostnames)
-        if self.zones:
-            wire["zones"] = {
-                address: {"zone": zone, "forZones": [{"name": name} for name in hints]}
-                for address, (zone, hints) in self.zones.items()
-            }
-        wire["labels"] = dict(self.labels)
-        wire["selector"] = dict(self.selector)
-        wire["includeExternal"] = self.include_external
-        wire["shared"] = self.shared
-        wire["clusterID"] = self.cluster_id
-        return wire
 
 
 @attrs.frozen(kw_only=True)
@@ -220,6 +191,9 @@ class ExportRecord:
     traffic_distribution: str = ""
 
 
+Record: TypeAlias = NodeRecord | ServiceRecord | EndpointsRecord | IdentityRecord | IpRecord | ExportRecord
+
+
 def node_record(cluster: str, cluster_id: int, node: Node) -> NodeRecord:
     """
     The projection of a node (Cilium pkg/k8s/node.go, `ParseCiliumNode`).
@@ -298,36 +272,13 @@ def endpoints_record(cluster: str, cluster_id: int, endpoint_slice: EndpointSlic
     )
 
 
-def identity_labels(cluster: str, pod: Pod, namespace: Namespace | None) -> str:
-    """
-    The labels that make up a pod's identity, as Cilium writes them.
-
-    Namespace, its labels, service account and cluster are set from what they are, whatever the pod's
-    labels claim; labels that differ between pods of one workload are no part of an identity.
-
-    `namespace` is None where no manifest declares it: it then has only its name.
-
-    Returns:
-        Sorted `k8s:key=value;`, each with the semicolon (pkg/k8s/utils/utils.go, `SanitizePodLabels`;
-        pkg/labelsfilter/filter.go; pkg/labels, `SortedList`).
-    """
-    labels = {key: value for key, value in pod.labels.items() if not key.startswith("io.cilium.k8s")}
-    declared = dict(namespace.labels) if namespace is not None else {}
-    declared.setdefault("kubernetes.io/metadata.name", pod.namespace)
-    labels.update({f"{_NAMESPACE_LABELS}.{key}": value for key, value in declared.items()})
-    labels[_NAMESPACE_LABEL] = pod.namespace
-    labels[_ACCOUNT_LABEL] = pod.template.service_account or "default"
-    labels[_CLUSTER_LABEL] = cluster
-    return "".join(f"k8s:{key}={labels[key]};" for key in sorted(labels) if is_identity_relevant(key))
-
-
-def identity_record(cluster: str, cluster_id: int, labels: str) -> IdentityRecord:
-    """The record of an identity; `labels` is what `identity_labels` gave for some pod."""
-    return IdentityRecord(cluster=cluster, cluster_id=cluster_id, labels=labels)
+def identity_record(cluster: str, cluster_id: int, number: int, labels: str) -> IdentityRecord:
+    """The record of an identity; number and labels as `IdentityRecord` has them."""
+    return IdentityRecord(cluster=cluster, cluster_id=cluster_id, number=number, labels=labels)
 
 
 def ip_records(
-    cluster: str, cluster_id: int, pod: Pod, namespace: Namespace | None, host: str = ""
+    cluster: str, cluster_id: int, identity: int, pod: Pod, host: str = ""
 ) -> tuple[IpRecord, ...]:
     """
     One record for each address of a pod (Cilium clustermesh-apiserver/clustermesh/converters.go).
@@ -335,11 +286,12 @@ def ip_records(
     Empty for pods of the host's network, which are the node to everybody, for pods that have ended
     and for those that have no address yet.
 
-    `host` is the address of the pod's node, for pods that don't say it themselves.
+    Args:
+        identity: The number of the pod's.
+        host: The address of the pod's node, for pods that don't say it themselves.
     """
     if pod.template.host_network or pod.phase in ("Succeeded", "Failed"):
         return ()
-    labels = identity_labels(cluster, pod, namespace)
     ports = {(port.name, port.container_port, str(port.protocol)) for port in pod.template.ports if port.name}
     return tuple(
         IpRecord(
@@ -347,7 +299,7 @@ def ip_records(
             cluster_id=cluster_id,
             address=str(ipaddress.ip_address(address)),
             host=pod.host_address or host,
-            labels=labels,
+            identity=identity,
             namespace=pod.namespace,
             pod=pod.name,
             service_account=pod.template.service_account,
@@ -408,7 +360,3 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
-
-
-def _wire_ports(ports: PortMap) -> dict[str, dict[str, str | int]]:
-    return {name: {"Protocol": protocol, "Port": port} for name, (protocol, port) in ports.items()}

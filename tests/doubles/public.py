@@ -4,12 +4,24 @@ Runs a fleet of the corpus through the public API, as a user would.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import fleetmesh as fm
 from doubles.fleet import Cluster, clusters_of, documents, key_of, text_of
 from fleetmesh.records import ServiceRecord
+from fleetmesh.state.codecs import encode
+
+
+def as_cilium_writes(record: ServiceRecord) -> dict[str, Any]:
+    """The value of a service, with the frontend of no address that fleetmesh leaves out."""
+    value: dict[str, Any] = json.loads(encode(record))
+    for name, (protocol, port) in record.frontends.get("", {}).items():
+        value["frontends"].setdefault("", {})[name] = {"Protocol": protocol, "Port": port}
+    if "" in record.frontends:
+        value["frontends"].setdefault("", {})
+    return value
 
 
 def topology_of(given: Any) -> fm.Topology:
@@ -68,32 +80,34 @@ class PublicRun:
 
     def exports(self) -> dict[str, Any]:
         return {
-            cluster.name: {
-                f"{record.namespace}/{record.name}": record.to_wire()
-                for record in self._mesh.members[cluster.name].records("service")
-                if isinstance(record, ServiceRecord)
-            }
+            cluster.name: exports_of(self._mesh.members[cluster.name])
             for cluster in self._clusters
             if cluster.joined
         }
 
     def expect(self) -> dict[str, Any]:
-        return {
-            cluster.name: [
-                frontend_of(f"{namespace}/{name}", frontend)
-                for namespace, name in sorted(
-                    self._mesh.services(cluster.name), key=lambda service: f"{service[0]}/{service[1]} "
-                )
-                for frontend in self._mesh.service(namespace, name).frontends(
-                    seen_from=f"{cluster.name}/{cluster.node}"
-                )
-            ]
-            for cluster in self._clusters
-            if cluster.joined
-        }
+        return {cluster.name: seen_from(self._mesh, cluster) for cluster in self._clusters if cluster.joined}
 
     def answer(self) -> dict[str, Any]:
         return {"exports": self.exports(), "expect": self.expect()}
+
+
+def exports_of(member: fm.Member) -> dict[str, Any]:
+    return {
+        f"{record.namespace}/{record.name}": as_cilium_writes(record)
+        for record in member.records("service")
+        if isinstance(record, ServiceRecord)
+    }
+
+
+def seen_from(mesh: fm.Mesh, cluster: Cluster) -> list[dict[str, Any]]:
+    return [
+        frontend_of(f"{namespace}/{name}", frontend)
+        for namespace, name in sorted(
+            mesh.services(cluster.name), key=lambda service: f"{service[0]}/{service[1]} "
+        )
+        for frontend in mesh.service(namespace, name).frontends(seen_from=f"{cluster.name}/{cluster.node}")
+    ]
 
 
 def frontend_of(service: str, frontend: fm.Frontend) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import pytest
 
 from doubles import core as double
 from doubles.fleet import FleetRun
+from doubles.public import as_cilium_writes
+from fleetmesh.mesh.publish import labels_text
+from fleetmesh.policy.labels import pod_labels
 from fleetmesh.records import (
     IpRecord,
     endpoints_record,
     export_record,
-    identity_labels,
-    identity_record,
     ip_records,
     is_address,
     node_record,
@@ -30,7 +31,6 @@ from fleetmesh.resources.model import (
     Endpoint,
     EndpointPort,
     EndpointSlice,
-    Namespace,
     Node,
     Pod,
     PodTemplate,
@@ -38,6 +38,7 @@ from fleetmesh.resources.model import (
     ServiceExport,
     ServicePort,
 )
+from fleetmesh.state.codecs import encode
 
 CORPUS = Path(__file__).parents[1] / "golden" / "merge.json"
 CASES: list[dict[str, Any]] = json.loads(CORPUS.read_text())["cases"]
@@ -58,17 +59,18 @@ def test_a_service_record_is_the_value_that_cilium_writes(case: dict[str, Any]) 
                 exported = snapshot.record(given["id"], service.namespace, service.name)
                 if exported is not None:
                     record = service_record(cluster, given["id"], service, exported)
-                    values[f"{service.namespace}/{service.name}"] = record.to_wire()
+                    values[f"{service.namespace}/{service.name}"] = as_cilium_writes(record)
 
     assert written in [case["exports"], *(other["exports"] for other in case.get("alternatives", []))]
 
 
-def test_a_service_without_a_cluster_ip_has_a_frontend_that_receivers_cannot_read() -> None:
+def test_a_frontend_without_an_address_is_in_the_record_and_not_in_what_is_written() -> None:
+    """Cilium writes it, and its own readers then refuse the whole value."""
     service = Service(namespace="shop", name="bank", type="ExternalName", ports=(ServicePort(port=80),))
+    record = service_record("east", 1, service, [])
 
-    assert service_record("east", 1, service, []).to_wire()["frontends"] == {
-        "": {"": {"Protocol": "TCP", "Port": 80}}
-    }
+    assert record.frontends == {"": {"": ("TCP", 80)}}
+    assert json.loads(encode(record))["frontends"] == {}
 
 
 def test_a_service_that_is_headless_by_label_alone_has_no_frontend() -> None:
@@ -133,65 +135,31 @@ POD = Pod(
 )
 
 
-def test_identity_labels_are_sorted_and_name_cluster_namespace_and_account() -> None:
-    namespace = Namespace(name="shop", labels={"team": "a"})
+def test_the_labels_of_an_identity_are_written_by_key_and_name_cluster_namespace_and_account() -> None:
+    """And the named ports, which are labels of a source of their own since 1.20."""
+    template = attrs.evolve(POD.template, labels={"app": "cart", "none": ""})
+    labels = pod_labels(template, "shop", {"team": "a"}, "east")
 
-    assert identity_labels("east", POD, namespace) == (
+    assert labels_text(labels) == (
         "k8s:app=cart;"
+        "generated:io.cilium.k8s.named-ports=http.TCP.80;"
         "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=shop;"
         "k8s:io.cilium.k8s.namespace.labels.team=a;"
         "k8s:io.cilium.k8s.policy.cluster=east;"
         "k8s:io.cilium.k8s.policy.serviceaccount=cart;"
         "k8s:io.kubernetes.pod.namespace=shop;"
+        "k8s:none=;"
     )
 
 
-def test_a_pod_cannot_claim_another_cluster_namespace_or_account_by_its_labels() -> None:
-    claims = {
-        "io.cilium.k8s.policy.cluster": "west",
-        "io.kubernetes.pod.namespace": "bank",
-        "io.cilium.k8s.policy.serviceaccount": "root",
-        "io.cilium.k8s.namespace.labels.team": "b",
-    }
-
-    claimed = identity_labels("east", attrs.evolve(POD, labels={"app": "cart", **claims}), None)
-
-    assert claimed == identity_labels("east", POD, None)
-
-
-@pytest.mark.parametrize(
-    ("key", "counts"),
-    [
-        ("app.kubernetes.io/name", True),
-        ("example.com/tier", True),
-        ("pod-template-hash", False),
-        ("controller-revision-hash", False),
-        ("statefulset.kubernetes.io/pod-name", False),
-        ("apps.kubernetes.io/pod-index", False),
-        ("topology.kubernetes.io/zone", False),
-        ("kubernetes.io/os", False),
-        ("node.beta.kubernetes.io/type", False),
-        ("io.kubernetes.container", False),
-    ],
-)
-def test_labels_that_differ_between_pods_of_a_workload_are_no_part_of_the_identity(
-    key: str, counts: bool
-) -> None:
-    labels = identity_labels("east", attrs.evolve(POD, labels={key: "x"}), None)
-
-    assert (f"k8s:{key}=x;" in labels) == counts
-
-
 def test_an_ip_record_for_each_address_of_a_pod() -> None:
-    labels = identity_labels("east", POD, None)
-
-    assert ip_records("east", 1, POD, None, host="192.0.2.1") == tuple(
+    assert ip_records("east", 1, 65537, POD, host="192.0.2.1") == tuple(
         IpRecord(
             cluster="east",
             cluster_id=1,
             address=address,
             host="192.0.2.1",
-            labels=labels,
+            identity=65537,
             namespace="shop",
             pod="cart-1",
             service_account="cart",
@@ -199,7 +167,6 @@ def test_an_ip_record_for_each_address_of_a_pod() -> None:
         )
         for address in ("10.1.0.1", "fd00::1")
     )
-    assert identity_record("east", 1, labels).labels == labels
 
 
 @pytest.mark.parametrize(
@@ -214,13 +181,13 @@ def test_an_ip_record_for_each_address_of_a_pod() -> None:
     ids=["on the host's network", "completed", "failed", "without address", "with addresses that are none"],
 )
 def test_a_pod_that_has_no_ip_record(pod: Pod) -> None:
-    assert ip_records("east", 1, pod, None) == ()
+    assert ip_records("east", 1, 65537, pod) == ()
 
 
 def test_the_pods_own_word_about_its_host_wins() -> None:
-    assert ip_records("east", 1, attrs.evolve(POD, host_address="192.0.2.9"), None, host="192.0.2.1")[
-        0
-    ].host == ("192.0.2.9")
+    (record, _) = ip_records("east", 1, 65537, attrs.evolve(POD, host_address="192.0.2.9"), host="192.0.2.1")
+
+    assert record.host == "192.0.2.9"
 
 
 def test_an_export_record_takes_ports_from_the_service_and_marks_from_the_export() -> None:

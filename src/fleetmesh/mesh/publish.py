@@ -5,19 +5,15 @@ The publish step: what a member lets others know of itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.records import (
-    EndpointsRecord,
-    ExportRecord,
-    IdentityRecord,
-    IpRecord,
-    NodeRecord,
-    ServiceRecord,
+    Record,
     endpoints_record,
     export_record,
-    identity_labels,
     identity_record,
     ip_records,
     node_record,
@@ -27,10 +23,10 @@ from fleetmesh.resources.model import Pod
 from fleetmesh.services.mcs import invalid_export
 
 if TYPE_CHECKING:
-    from fleetmesh._core import Snapshot
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
+    from fleetmesh.policy.labels import LabelSet
 
-Record: TypeAlias = NodeRecord | ServiceRecord | EndpointsRecord | IdentityRecord | IpRecord | ExportRecord
+__all__ = ["Record", "labels_text", "records_of"]
 
 
 def records_of(view: Viewpoint, name: str, kind: str | None) -> tuple[Record, ...]:
@@ -40,63 +36,83 @@ def records_of(view: Viewpoint, name: str, kind: str | None) -> tuple[Record, ..
     Raises:
         ValueError: There is no such kind.
     """
-    snapshot, member = view.snapshot, view.members[name]
+    member = view.members[name]
     if kind is None:
-        return tuple(record for publish in _KINDS.values() for record in publish(snapshot, member))
+        return tuple(record for publish in _KINDS.values() for record in publish(view, member))
     if kind not in _KINDS:
         raise ValueError(f"record kind {kind!r}; expected one of {', '.join(_KINDS)}")
-    return tuple(_KINDS[kind](snapshot, member))
+    return tuple(_KINDS[kind](view, member))
 
 
-def _nodes(_: Snapshot, member: MemberView) -> Iterator[Record]:
+@lru_cache(maxsize=4096)
+def labels_text(labels: LabelSet) -> str:
+    """The labels of an identity by key, each with a semicolon (Cilium pkg/labels, `SortedList`)."""
+    return "".join(
+        f"{each.source}:{each.key}={each.value};" for each in sorted(labels, key=lambda each: each.key)
+    )
+
+
+def _nodes(_: Viewpoint, member: MemberView) -> Iterator[Record]:
     for _name, node in sorted(member._store.nodes.items()):
         yield node_record(member.name, member.cluster_id, node)
 
 
-def _services(snapshot: Snapshot, member: MemberView) -> Iterator[Record]:
-    for namespace, name in snapshot.services(member.cluster_id):
+def _services(view: Viewpoint, member: MemberView) -> Iterator[Record]:
+    for namespace, name in view.snapshot.services(member.cluster_id):
         service = member._store.service(namespace, name)
-        exported = snapshot.record(member.cluster_id, namespace, name)
+        exported = view.snapshot.record(member.cluster_id, namespace, name)
         if service is not None and exported is not None:
             yield service_record(member.name, member.cluster_id, service, exported)
 
 
-def _endpoints(snapshot: Snapshot, member: MemberView) -> Iterator[Record]:
+def _endpoints(view: Viewpoint, member: MemberView) -> Iterator[Record]:
     if member.drained:
         return
-    for namespace, name in snapshot.services(member.cluster_id):
-        if snapshot.record(member.cluster_id, namespace, name) is not None:
+    for namespace, name in view.snapshot.services(member.cluster_id):
+        if view.snapshot.record(member.cluster_id, namespace, name) is not None:
             for piece in sorted(member._store.own_slices((namespace, name)), key=lambda each: each.name):
                 yield endpoints_record(member.name, member.cluster_id, piece)
 
 
-def _published_pods(member: MemberView) -> Iterator[Pod]:
+def _published_pods(member: MemberView) -> Iterator[tuple[Pod, LabelSet, int]]:
+    """
+    Those that have an identity, with its labels and the number within the cluster. One whose labels no number
+    is left for is nobody to others: a number that they don't know would not be better.
+    """
     if member.drained:
         return
-    for namespace, pods in sorted(member._store.pods.items()):
-        if namespace_global(member, namespace):
-            yield from (pods[name] for name in sorted(pods))
+    store = member._store
+    for namespace, pods in sorted(store.pods.items()):
+        if not namespace_global(member, namespace):
+            continue
+        of_pods = store.identity_of.group(namespace)
+        for name in sorted(pods):
+            labels = of_pods.get(name)
+            number = UNNUMBERED if labels is None else store.identities[labels].number
+            if labels is not None and number != UNNUMBERED:
+                yield pods[name], labels, number
 
 
-def _identities(_: Snapshot, member: MemberView) -> Iterator[Record]:
-    namespaces = member._store.namespaces
-    keys = {
-        identity_labels(member.name, pod, namespaces.get(pod.namespace))
-        for pod in _published_pods(member)
-        if ip_records(member.name, member.cluster_id, pod, namespaces.get(pod.namespace))
+def _identities(view: Viewpoint, member: MemberView) -> Iterator[Record]:
+    start = member.cluster_id << view.identity_bits
+    texts = {
+        start | number: labels
+        for pod, labels, number in _published_pods(member)
+        if ip_records(member.name, member.cluster_id, number, pod)
     }
-    for labels in sorted(keys):
-        yield identity_record(member.name, member.cluster_id, labels)
+    for number in sorted(texts):
+        yield identity_record(member.name, member.cluster_id, number, labels_text(texts[number]))
 
 
-def _ips(_: Snapshot, member: MemberView) -> Iterator[Record]:
-    for pod in _published_pods(member):
-        yield from ip_records(
-            member.name, member.cluster_id, pod, member._store.namespaces.get(pod.namespace)
-        )
+def _ips(view: Viewpoint, member: MemberView) -> Iterator[Record]:
+    start = member.cluster_id << view.identity_bits
+    for pod, _, number in _published_pods(member):
+        node = member._store.nodes.get(pod.template.node_name)
+        hosts = () if node is None else (text for kind, text in node.addresses if kind == "InternalIP")
+        yield from ip_records(member.name, member.cluster_id, start | number, pod, next(iter(hosts), ""))
 
 
-def _exports(_: Snapshot, member: MemberView) -> Iterator[Record]:
+def _exports(_: Viewpoint, member: MemberView) -> Iterator[Record]:
     store = member._store
     for (namespace, name), export in sorted(store.exports.items()):
         service, gate = store.service(namespace, name), namespace_global(member, namespace)
@@ -104,7 +120,7 @@ def _exports(_: Snapshot, member: MemberView) -> Iterator[Record]:
             yield export_record(member.name, service, export)
 
 
-_KINDS: Mapping[str, Callable[[Snapshot, MemberView], Iterator[Record]]] = {
+_KINDS: Mapping[str, Callable[[Viewpoint, MemberView], Iterator[Record]]] = {
     "node": _nodes,
     "service": _services,
     "endpoints": _endpoints,

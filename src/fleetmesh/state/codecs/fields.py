@@ -1,0 +1,58 @@
+"""
+What the values of several kinds have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from fleetmesh.errors import WireError
+from fleetmesh.resources.model import EMPTY
+from fleetmesh.state.codecs.exporter import Exporter
+
+UInt8: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFF)]
+UInt16: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+UInt32: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+Int32: TypeAlias = Annotated[int, msgspec.Meta(ge=-(1 << 31), le=(1 << 31) - 1)]
+
+
+def check_cluster(got: str, exporter: Exporter, field: str = "cluster") -> None:
+    """
+    Raises:
+        WireError: The value names another cluster than the one whose it should be, or none.
+    """
+    if got != exporter.cluster:
+        raise WireError(field, f"is {got!r}, expected {exporter.cluster!r}" if got else "is unset")
+
+
+def check_cluster_id(got: int, exporter: Exporter, field: str = "clusterID") -> None:
+    """
+    Raises:
+        WireError: The value has another id than its cluster.
+    """
+    if got != exporter.cluster_id:
+        raise WireError(field, f"is {got}, expected {exporter.cluster_id}")
+
+
+def check_key(namespace: str, name: str, key: str) -> None:
+    """
+    Raises:
+        WireError: The value is of another object than its key, or doesn't say of which.
+    """
+    if not namespace:
+        raise WireError("namespace", "is unset")
+    if not name:
+        raise WireError("name", "is unset")
+    if f"{namespace}/{name}" != key:
+        raise WireError("name", f"is {namespace}/{name}, expected {key} as in the key")
+
+
+def texts(mapping: Mapping[str, str | None] | None) -> Mapping[str, str]:
+    """A map of texts, read only; null is the empty text to Go."""
+    if not mapping:
+        return EMPTY
+    return MappingProxyType({key: value or "" for key, value in mapping.items()})

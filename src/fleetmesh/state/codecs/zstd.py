@@ -1,0 +1,130 @@
+"""
+Zstandard frames (RFC 8878), bounded: what a value unfolds to is counted before room is made for it.
+
+Frames of two encoders differ, so that the bytes are not those that Cilium would write for the same message;
+its reader takes them all the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from fleetmesh.errors import WireError
+
+LIMIT = 16 << 20
+"""Bytes, of content and of window (Cilium pkg/clustermesh/types/endpointslice, `maxDecodeSize`)."""
+
+_FRAME = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"
+_BIGGEST_BLOCK = 128 << 10
+_RAW, _RUN, _COMPRESSED = range(3)
+
+_compressors = threading.local()
+_DICTIONARY_BYTES = (0, 1, 2, 4)
+
+
+@lru_cache(maxsize=1)
+def _zstandard() -> Any:
+    """It comes with the extra `etcd`, and whoever has no slices of endpoints can do without."""
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError as missing:
+        raise ImportError("slices of endpoints need zstandard: pip install 'fleetmesh[etcd]'") from missing
+
+
+def compress(content: bytes) -> bytes:
+    """One frame with a checksum."""
+    try:
+        compressor = _compressors.of_thread
+    except AttributeError:
+        compressor = _compressors.of_thread = _zstandard().ZstdCompressor(write_checksum=True)
+    return bytes(compressor.compress(content))
+
+
+def decompress(value: bytes) -> bytes:
+    """
+    The content of all frames. Not for the frames of dictionaries.
+
+    Raises:
+        WireError: It is no frame, is cut off, has something behind it, is damaged, or is of more than 16 MiB.
+    """
+    found: list[bytes] = []
+    room = LIMIT
+    for start, end, most in _frames(value):
+        if most > room:
+            raise _too_much()
+        try:
+            content = (
+                _zstandard()
+                .ZstdDecompressor(max_window_size=LIMIT)
+                .decompress(value[start:end], max_output_size=most or 1)
+            )
+        except _zstandard().ZstdError as problem:
+            raise WireError("", f"zstd: {problem}") from None
+        room -= len(content)
+        found.append(content)
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
+def _frames(value: bytes) -> Iterator[tuple[int, int, int]]:
+    """Where each frame begins and ends, and how many bytes it unfolds to at most."""
+    at = 0
+    while at < len(value):
+        magic = value[at : at + 4]
+        if magic[1:] == _SKIPPABLE and magic[0] & 0xF0 == 0x50:
+            at = _behind(value, at + 8) + int.from_bytes(value[at + 4 : at + 8], "little")
+            _behind(value, at)
+        elif magic == _FRAME:
+            end, most = _frame(value, at)
+            yield at, end, most
+            at = end
+        else:
+            raise WireError(
+                "", "no zstd frame" if not at else "something that is no zstd frame behind a frame"
+            )
+
+
+def _frame(value: bytes, start: int) -> tuple[int, int]:
+    at = _behind(value, start + 5)
+    descriptor = value[start + 4]
+    single, checksum = descriptor & 0x20, descriptor & 0x04
+    window = 0
+    if descriptor & 0x08:
+        raise WireError("", "zstd: a reserved bit is set")
+    if not single:
+        at = _behind(value, at + 1)
+        exponent, mantissa = value[at - 1] >> 3, value[at - 1] & 7
+        window = (1 << (10 + exponent)) // 8 * (8 + mantissa)
+    id_size = _DICTIONARY_BYTES[descriptor & 3]
+    at = _behind(value, at + id_size)
+    if any(value[at - id_size : at]):
+        raise WireError("", "zstd: needs a dictionary")
+    size = 1 << (descriptor >> 6) if descriptor >> 6 else 1 if single else 0
+    at = _behind(value, at + size)
+    content = int.from_bytes(value[at - size : at], "little") + (256 if size == 2 else 0)
+    if single:
+        window = content
+    if window > LIMIT or (size and content > LIMIT):
+        raise _too_much()
+    most, last = 0, False
+    while not last:
+        at = _behind(value, at + 3)
+        header = int.from_bytes(value[at - 3 : at], "little")
+        last, kind, block = bool(header & 1), header >> 1 & 3, header >> 3
+        most += block if kind != _COMPRESSED else min(_BIGGEST_BLOCK, max(window, 1 << 10))
+        at = _behind(value, at + (1 if kind == _RUN else block))
+    return _behind(value, at + (4 if checksum else 0)), content if size else most
+
+
+def _behind(value: bytes, at: int) -> int:
+    if at > len(value):
+        raise WireError("", "zstd: the frame is cut off")
+    return at
+
+
+def _too_much() -> WireError:
+    return WireError("", f"unfolds to more than {LIMIT >> 20} MiB")
