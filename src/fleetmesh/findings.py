@@ -1,8 +1,8 @@
 """
 Findings: what is worth telling a person, and the one registry of their codes.
 
-A finding never stops anything. Whoever adds a rule that reports something adds its code to
-`REGISTRY`, in alphabetical order; severity and fix are looked up there, so that one code always
+A finding never stops anything. Whoever adds a rule that reports something adds its code to `_KINDS`, or to
+`findings_of_state`, in alphabetical order; severity and fix are looked up there, so that one code always
 means one thing.
 """
 
@@ -10,33 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 
+from fleetmesh.finding_kind import FindingKind, Severity
+from fleetmesh.findings_of_state import KINDS_OF_STATE
+
 if TYPE_CHECKING:
     from fleetmesh.resources.model import Origin
-
-Severity = Literal["info", "warning", "error"]
-
-
-@attrs.frozen
-class FindingKind:
-    """
-    What a code stands for.
-
-    Attributes:
-        code: Lower-case words joined by dashes; stable, part of the JSON interface.
-        severity: `error` if traffic is lost or goes where it shouldn't, `warning` if it may after the
-            next change or if input was not understood, `info` if nothing has to be done.
-        meaning: What has been seen, in one sentence.
-        fix: What to do about it; "" where there is nothing to do.
-    """
-
-    code: str
-    severity: Severity
-    meaning: str
-    fix: str = ""
 
 
 @attrs.frozen
@@ -502,7 +484,9 @@ _KINDS = (
     ),
 )
 
-REGISTRY: Mapping[str, FindingKind] = MappingProxyType({kind.code: kind for kind in _KINDS})
+REGISTRY: Mapping[str, FindingKind] = MappingProxyType(
+    {kind.code: kind for kind in sorted((*_KINDS, *KINDS_OF_STATE), key=lambda each: each.code)}
+)
 
 
 def finding(

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "fleetmesh"
 
 # From left to right. What shares a layer may import each other, but for the adapters.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "findings", "labels", "identity_labels"}),
+    frozenset({"errors", "finding_kind", "findings", "findings_of_state", "labels", "identity_labels"}),
     frozenset({"resources", "records"}),
     frozenset({"identity", "services", "maglev", "policy"}),
     frozenset({"tables", "datapath"}),
