@@ -20,6 +20,55 @@ KINDS_OF_STATE = (
         "Give each cluster an id of its own, before it joins.",
     ),
     FindingKind(
+        "connection-credentials-missing",
+        "error",
+        "A file that says how a cluster's etcd is reached names certificates or a key that can't be read.",
+        "Put the files where it says; they are looked for again.",
+    ),
+    FindingKind(
+        "connection-field-ignored",
+        "warning",
+        "A field of a file that says how a cluster's etcd is reached has no effect.",
+        "Correct the field, or remove it.",
+    ),
+    FindingKind(
+        "connection-file-problem",
+        "error",
+        "A file that says how a cluster's etcd is reached can't be read or understood; what it said "
+        "before is in force.",
+        "Mend the file as the message says.",
+    ),
+    FindingKind(
+        "connection-name-invalid",
+        "error",
+        "A file that says how a cluster's etcd is reached has no cluster's name, so that it is not followed.",
+        "Name the file as its cluster: up to 32 small letters, digits and dashes.",
+    ),
+    FindingKind(
+        "connection-without-endpoints",
+        "error",
+        "A file that says how a cluster's etcd is reached names no server; what it said before is in force.",
+        "Name the servers, or remove the file if the cluster has left.",
+    ),
+    FindingKind(
+        "keys-changed",
+        "warning",
+        "Keys that a cluster had published were changed or removed by somebody else; they are written again.",
+        "Find who writes them; the cluster's name may be in use twice.",
+    ),
+    FindingKind(
+        "lease-lost",
+        "warning",
+        "A cluster's lease ran out, and its keys with it; they are written again.",
+        "Find what kept this process from its store: its load, the way, or the store.",
+    ),
+    FindingKind(
+        "record-not-published",
+        "warning",
+        "A record can't be written to a store; what was written of it before stays.",
+        "Mend the object as the message says.",
+    ),
+    FindingKind(
         "remote-cache-expired",
         "warning",
         "A remote cluster has been silent for longer than cache_ttl, so that its services were withdrawn.",
@@ -62,9 +111,28 @@ KINDS_OF_STATE = (
         "Give the user the role that Cilium's users have, or use other credentials.",
     ),
     FindingKind(
+        "store-no-space",
+        "error",
+        "A store has no room, so that nothing can be published.",
+        "Compact and defragment it, or raise its quota, and disarm the alarm.",
+    ),
+    FindingKind(
         "store-not-cilium",
         "warning",
         "A store holds nothing of Cilium's.",
         "Check the address: is this the etcd of a clustermesh-apiserver, or of a fleetmesh?",
+    ),
+    FindingKind(
+        "store-unavailable",
+        "warning",
+        "A store can't be reached, so that what changes is not published; what was published stays until "
+        "its leases run out.",
+        "Bring the store, or the way to it, back.",
+    ),
+    FindingKind(
+        "two-publishers",
+        "error",
+        "Another writer publishes the same cluster into the same store; this one gives way.",
+        "Let one process publish a cluster, or give one of the two another name and id.",
     ),
 )
