@@ -12,6 +12,7 @@ import pytest
 
 from doubles import core as double
 from doubles.fleet import FleetRun
+from doubles.hearing import HeardRun
 from doubles.public import PublicRun
 from fleetmesh import _core
 
@@ -54,6 +55,11 @@ every_case = pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in 
 @every_case
 def test_the_public_api_agrees_with_cilium(case: dict[str, Any]) -> None:
     check(case, PublicRun(case))
+
+
+@every_case
+def test_meshes_that_hear_each_other_agree_with_cilium(case: dict[str, Any]) -> None:
+    check(case, HeardRun(case))
 
 
 @every_case
