@@ -108,6 +108,12 @@ _KINDS = (
         "Put a workload, a pod or a node into it, move it elsewhere, or write a fleet.yaml.",
     ),
     FindingKind(
+        "identity-of-other-cluster",
+        "error",
+        "A CiliumIdentity's number is in the range of another cluster, so that other clusters refuse it.",
+        "Join the cluster with the id that it has, its `cluster-id`.",
+    ),
+    FindingKind(
         "import-declared",
         "info",
         "A ServiceImport is declared; it has no effect, since imports are made of the exports heard.",

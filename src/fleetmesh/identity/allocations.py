@@ -153,24 +153,27 @@ class Allocations:
         Returns:
             Who lost the same address to them, sorted; they get another one when next asked for.
         """
-        lost = []
-        for family, number in _numbers(addresses):
-            space = self._space(member, what, family)
-            space.declared[number] = (space.declared.get(number) or 0) + 1
-            holder = space.holders.get(number)
-            if holder is not None:
-                key, name = holder
-                self._drop(key, name)
-                lost.append(Holder(*key, name))
-        return tuple(sorted(lost))
+        numbers = _numbers(addresses)
+        return tuple(
+            sorted(
+                holder
+                for family, number in numbers
+                for holder in self._declare(_PoolKey(member, what, family), number)
+            )
+        )
 
     def withdraw(self, member: str, what: What, addresses: Iterable[str]) -> None:
         """The opposite of `declare`, once for each time that an address was declared."""
         for family, number in _numbers(addresses):
-            space = self._space(member, what, family)
-            count = space.declared.pop(number) or 0
-            if count > 1:
-                space.declared[number] = count - 1
+            self._withdraw(_PoolKey(member, what, family), number)
+
+    def declare_identity(self, member: str, number: int) -> tuple[Holder, ...]:
+        """As `declare`, of a number of an identity within its cluster."""
+        return self._declare(_PoolKey(member, "identity", "number"), number)
+
+    def withdraw_identity(self, member: str, number: int) -> None:
+        """The opposite of `declare_identity`."""
+        self._withdraw(_PoolKey(member, "identity", "number"), number)
 
     # Handing out
 
@@ -265,6 +268,21 @@ class Allocations:
     __hash__ = None  # type: ignore[assignment]
 
     # Inside
+
+    def _declare(self, key: _PoolKey, number: int) -> tuple[Holder, ...]:
+        space = self._space(*key)
+        space.declared[number] = (space.declared.get(number) or 0) + 1
+        holder = space.holders.get(number)
+        if holder is None:
+            return ()
+        self._drop(*holder)
+        return (Holder(*holder[0], holder[1]),)
+
+    def _withdraw(self, key: _PoolKey, number: int) -> None:
+        space = self._space(*key)
+        count = space.declared.pop(number) or 0
+        if count > 1:
+            space.declared[number] = count - 1
 
     def _restore(self, key: _PoolKey, name: str, number: int, path: str) -> None:
         space = self._space(*key)

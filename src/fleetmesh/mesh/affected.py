@@ -78,6 +78,7 @@ def _all_of(stores: list[Store]) -> Iterator[str]:
         yield from ranges
         networks = [ip_network(each, strict=False) for each in ranges]
         declared = [pod.addresses for pods in store.declared_pods.values() for pod in pods.values()]
+        declared += (claims[0][1].addresses for pods in store.claims.values() for claims in pods.values())
         declared += (_addresses_of_node(store, node) for node in store.nodes)
         for text in (each for texts in declared for each in texts):
             address = _address(text)

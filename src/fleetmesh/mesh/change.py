@@ -17,7 +17,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.identity import Allocations, Ranges
 from fleetmesh.identity.cow import CowGroups, CowMap
 from fleetmesh.identity.ranges import WHATS
-from fleetmesh.mesh import bulk, membership
+from fleetmesh.mesh import bulk, cilium_objects, membership
 from fleetmesh.mesh.controllers import Controllers
 from fleetmesh.mesh.dirty import Dirty
 from fleetmesh.mesh.hearing import said_again, silenced
@@ -30,6 +30,7 @@ from fleetmesh.mesh.sending import declare, lose, own_addresses, send_service, s
 from fleetmesh.mesh.store import key_in_store
 from fleetmesh.mesh.validity import objection
 from fleetmesh.resources.model import (
+    CiliumNode,
     EndpointSlice,
     Namespace,
     Node,
@@ -208,12 +209,14 @@ class Change:
         for namespace in store.services.values():
             for service in namespace.values():
                 declare(self, member, "service", declared_cluster_ips(service))
+        cilium_objects.say_again(self, member)
         dirty = self.touch(member)
         dirty.everything(store)
         for resource in list(store.resources.values()):
             match resource:
-                case Node():
-                    self.core.set_node(member.cluster_id, resource.name, resource.labels.get(ZONE, ""))
+                case Node() | CiliumNode():
+                    node = store.nodes[resource.name]
+                    self.core.set_node(member.cluster_id, node.name, node.labels.get(ZONE, ""))
                 case Service():
                     send_service(self, member, resource.namespace, resource.name)
                 case EndpointSlice():
@@ -239,6 +242,7 @@ class Change:
         for services in store.services.values():
             for service in services.values():
                 self.allocations.withdraw(member.name, "service", declared_cluster_ips(service))
+        cilium_objects.take_back(self, member)
         for name in list(store.imports):
             Imports(self).forget(member, name)
         store.derived, store.pods = CowGroups(), CowGroups()

@@ -12,6 +12,7 @@ import attrs
 
 from fleetmesh.errors import RangeExhaustedError
 from fleetmesh.findings import finding
+from fleetmesh.mesh.cilium_objects import as_claimed, stand_in
 from fleetmesh.mesh.facts import families_of
 from fleetmesh.mesh.sending import send_service, set_derived
 from fleetmesh.resources.model import EndpointSlice, Pod, Service, Workload
@@ -48,6 +49,7 @@ class Controllers:
             dirty.nodes
             or dirty.workloads
             or dirty.declared_pods
+            or dirty.claimed
             or dirty.pods
             or dirty.readdressed
             or dirty.slices
@@ -63,12 +65,14 @@ class Controllers:
         wanted, gone = self._wanted_pods(member, dirty)
         touched = self._set_pods(member, wanted, gone)
         dirty.running_pods.update((pod.namespace, pod.name) for pod in touched)
+        dirty.running_pods |= dirty.claimed
         services = dirty.slices | self._selecting(member, touched)
         if dirty.nodes:
             services |= self._of_nodes(member)
         readdressed = dirty.readdressed
         dirty.nodes, dirty.declared_pods = False, []
         dirty.workloads, dirty.pods, dirty.slices, dirty.readdressed = set(), set(), set(), set()
+        dirty.claimed = set()
         for name in sorted(readdressed):
             if name[1] in store.services.group(name[0]):
                 send_service(self.change, member, *name)
@@ -85,10 +89,13 @@ class Controllers:
         """The pods to set, without addresses, and those that go; by namespace and name."""
         store = member._store
         wanted: dict[Name, Pod] = {}
-        gone: set[Name] = set()
+        gone: set[Name] = set(dirty.claimed)
         for pod in dirty.declared_pods:
             gone.add((pod.namespace, pod.name))
         dirty.workloads.update(owner.key for owner in self._owners(member, dirty.declared_pods))
+        if dirty.claimed:
+            made = ((key, (key[1], pod)) for key, pods in store.expanded.items() for pod in pods)
+            dirty.workloads.update(key for key, pod in made if pod in dirty.claimed)
         for key in sorted(dirty.workloads):
             kind, namespace, name = key
             workload = store.workloads.group(namespace).get(f"{kind}/{name}")
@@ -96,7 +103,7 @@ class Controllers:
             if workload is None:
                 self.change.trouble(member, ("nodes", key), None)
             gone.update((namespace, old) for old in store.expanded.get(key, ()))
-            wanted.update(((pod.namespace, pod.name), pod) for pod in pods)
+            wanted.update(((pod.namespace, pod.name), as_claimed(store, pod)) for pod in pods)
             if pods:
                 store.expanded[key] = tuple(pod.name for pod in pods)
             else:
@@ -106,11 +113,16 @@ class Controllers:
             if declared is not None:
                 placed = schedule(declared, store.nodes.values())
                 self.change.trouble(member, ("nodes", declared.key), next(iter(placed.findings), None))
-                wanted[namespace, name] = placed.pods[0]
+                wanted[namespace, name] = as_claimed(store, placed.pods[0])
             elif (namespace, name) not in wanted:
                 self.change.trouble(member, ("nodes", ("Pod", namespace, name)), None)
+                known = stand_in(store, (namespace, name))
                 running = store.pods.group(namespace).get(name)
-                if (namespace, name) in dirty.pods and running is not None and (namespace, name) not in gone:
+                if known is not None:
+                    wanted[namespace, name] = known
+                elif (
+                    (namespace, name) in dirty.pods and running is not None and (namespace, name) not in gone
+                ):
                     # It lost its address, and is otherwise what it was.
                     wanted[namespace, name] = attrs.evolve(running, addresses=(), host_address="")
         return wanted, gone - wanted.keys()

@@ -12,6 +12,7 @@ from fleetmesh.resources.model import Pod
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.store import Key, Name, Store
+    from fleetmesh.policy.labels import LabelSet
 
 
 @attrs.define
@@ -20,6 +21,7 @@ class Dirty:
     Attributes:
         nodes: Whether nodes came, changed or went, or lost their addresses.
         workloads: Workloads to expand anew.
+        claimed: Pods of which Cilium's objects say something else than before.
         declared_pods: Declared pods that came, changed (both versions) or went.
         pods: Pods that have to be given an address anew.
         readdressed: Services that have to be given a cluster IP anew.
@@ -29,6 +31,9 @@ class Dirty:
         running_pods: Pods that came, changed or went, workloads' too.
         heard_addresses: Whose records came, changed or went.
         identified: Pods that are of another identity than before.
+        relabelled: Numbers whose labels CiliumIdentities told, changed or took away.
+        renumbered: Labels of which CiliumIdentities told or took away a number.
+        unnumbered: Labels of identities, as texts, that lost their number to a declared one.
         hosts: The names of Nodes that came, changed or went.
         policy_objects: Policies and groups of networks that came, changed or went.
         moved_policies: Those that were read elsewhere, and are what they were.
@@ -37,6 +42,7 @@ class Dirty:
 
     nodes: bool = False
     workloads: set[Key] = attrs.field(factory=set)
+    claimed: set[Name] = attrs.field(factory=set)
     declared_pods: list[Pod] = attrs.field(factory=list)
     pods: set[Name] = attrs.field(factory=set)
     readdressed: set[Name] = attrs.field(factory=set)
@@ -46,6 +52,9 @@ class Dirty:
     running_pods: set[Name] = attrs.field(factory=set)
     heard_addresses: set[str] = attrs.field(factory=set)
     identified: set[Name] = attrs.field(factory=set)
+    relabelled: set[int] = attrs.field(factory=set)
+    renumbered: set[LabelSet] = attrs.field(factory=set)
+    unnumbered: set[str] = attrs.field(factory=set)
     hosts: set[str] = attrs.field(factory=set)
     policy_objects: set[Key] = attrs.field(factory=set)
     moved_policies: set[Key] = attrs.field(factory=set)
@@ -56,6 +65,7 @@ class Dirty:
         self.nodes = self.policies = True
         self.workloads.update(each.key for found in store.workloads.values() for each in found.values())
         self.declared_pods.extend(pod for found in store.declared_pods.values() for pod in found.values())
+        self.claimed.update((space, pod) for space, found in store.claims.items() for pod in found)
         self.slices.update((space, name) for space, found in store.services.items() for name in found)
         self.readdressed.update(self.slices)
         self.exported.update(store.exports)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from fleetmesh.resources.model import (
+    CiliumNode,
     Endpoints,
     EndpointSlice,
     Namespace,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fleetmesh.identity.cow import CowGroups
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.member import Member
-    from fleetmesh.mesh.store import Key
+    from fleetmesh.mesh.store import Key, Store
 
 K = TypeVar("K", bound=Hashable)
 N = TypeVar("N", bound=Hashable)
@@ -42,8 +43,8 @@ def renew(change: Change, member: Member, resource: Resource) -> None:
     match resource:
         case Namespace():
             store.namespaces[name] = resource
-        case Node():
-            store.nodes[name] = resource
+        case Node() | CiliumNode():
+            _renew_node(store, resource)
         case Pod():
             store.declared_pods.put(namespace, name, resource)
             _move(store.pods, namespace, name, resource)
@@ -75,6 +76,15 @@ def renew(change: Change, member: Member, resource: Resource) -> None:
             kind = f"{resource.kind} {resource.api_version}"
             store.unknown.put(kind, f"{namespace}/{name}", resource)
     _renew_trouble(change, member, [resource.key], resource)
+
+
+def _renew_node(store: Store, node: Node | CiliumNode) -> None:
+    if isinstance(node, Node):
+        store.nodes[node.name] = node
+    else:
+        store.cilium_nodes[node.name] = node
+        if ("Node", "", node.name) not in store.resources:
+            store.nodes[node.name] = attrs.evolve(store.nodes[node.name], origin=node.origin)
 
 
 def _move(kept: CowGroups[K, N, R], outer: K, name: N, source: Resource) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from fleetmesh.mesh.cilium_objects import claim_of, claimed_ips, node_records, published_identities
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.records import (
+    IpRecord,
     Record,
     endpoints_record,
     export_record,
@@ -19,10 +21,10 @@ from fleetmesh.records import (
     node_record,
     service_record,
 )
-from fleetmesh.resources.model import Pod
 from fleetmesh.services.mcs import invalid_export
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.store import Name
     from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
     from fleetmesh.policy.labels import LabelSet
 
@@ -53,6 +55,9 @@ def labels_text(labels: LabelSet) -> str:
 
 
 def _nodes(_: Viewpoint, member: MemberView) -> Iterator[Record]:
+    if len(member._store.cilium_nodes):
+        yield from node_records(member)
+        return
     for _name, node in sorted(member._store.nodes.items()):
         yield node_record(member.name, member.cluster_id, node)
 
@@ -74,40 +79,56 @@ def _endpoints(view: Viewpoint, member: MemberView) -> Iterator[Record]:
                 yield endpoints_record(member.name, member.cluster_id, piece)
 
 
-def _published_pods(member: MemberView) -> Iterator[tuple[Pod, LabelSet, int]]:
+def _published_pods(member: MemberView) -> Iterator[tuple[Name, int, LabelSet | None]]:
     """
-    Those that have an identity, with its labels and the number within the cluster. One whose labels no number
-    is left for is nobody to others: a number that they don't know would not be better.
+    The pods of which others may know, by name, with the number of their identity within the cluster and its
+    labels; without, where Cilium's objects say it. One whose labels no number is left for is nobody to
+    others: a number that they don't know would not be better.
     """
     if member.drained:
         return
     store = member._store
-    for namespace, pods in sorted(store.pods.items()):
+    for namespace in sorted({*store.pods, *store.claims}):
         if not namespace_global(member, namespace):
             continue
-        of_pods = store.identity_of.group(namespace)
-        for name in sorted(pods):
+        of_pods, claims = store.identity_of.group(namespace), store.claims.group(namespace)
+        for name in sorted({*store.pods.group(namespace), *claims}):
             labels = of_pods.get(name)
-            number = UNNUMBERED if labels is None else store.identities[labels].number
-            if labels is not None and number != UNNUMBERED:
-                yield pods[name], labels, number
+            if name in claims:
+                yield (namespace, name), UNNUMBERED, None
+            elif labels is not None and store.identities[labels].number != UNNUMBERED:
+                yield (namespace, name), store.identities[labels].number, labels
 
 
 def _identities(view: Viewpoint, member: MemberView) -> Iterator[Record]:
     start = member.cluster_id << view.identity_bits
-    texts = {
-        start | number: labels
-        for pod, labels, number in _published_pods(member)
-        if ip_records(member.name, member.cluster_id, number, pod)
-    }
+    texts = dict(published_identities(member))
+    for (namespace, name), number, labels in _published_pods(member):
+        pod = member._store.pods.group(namespace).get(name)
+        if labels is not None and pod is not None and ip_records(member.name, member.cluster_id, number, pod):
+            texts[start | number] = labels
     for number in sorted(texts):
         yield identity_record(member.name, member.cluster_id, number, labels_text(texts[number]))
 
 
 def _ips(view: Viewpoint, member: MemberView) -> Iterator[Record]:
-    start = member.cluster_id << view.identity_bits
-    for pod, _, number in _published_pods(member):
-        node = member._store.nodes.get(pod.template.node_name)
+    """Of an address that several pods claim, the first by name has it, as after a restart of Cilium."""
+    taken: set[str] = set()
+    for record in _ips_of_all(view, member):
+        if record.address not in taken:
+            taken.add(record.address)
+            yield record
+
+
+def _ips_of_all(view: Viewpoint, member: MemberView) -> Iterator[IpRecord]:
+    start, store = member.cluster_id << view.identity_bits, member._store
+    for name, number, _ in _published_pods(member):
+        claim = claim_of(store, name)
+        if claim is not None:
+            yield from claimed_ips(member, name, claim)
+            continue
+        pod = store.pods[name[0]][name[1]]
+        node = store.nodes.get(pod.template.node_name)
         hosts = () if node is None else (text for kind, text in node.addresses if kind == "InternalIP")
         yield from ip_records(member.name, member.cluster_id, start | number, pod, next(iter(hosts), ""))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from fleetmesh.mesh import cilium_objects
 from fleetmesh.mesh.policies import hangs_on_services, may_conflict
 from fleetmesh.mesh.sending import (
     declare,
@@ -17,6 +18,10 @@ from fleetmesh.mesh.sending import (
 )
 from fleetmesh.resources.model import (
     CiliumConfig,
+    CiliumEndpoint,
+    CiliumEndpointSlice,
+    CiliumIdentity,
+    CiliumNode,
     ClusterMeshSecret,
     Endpoints,
     EndpointSlice,
@@ -48,8 +53,10 @@ def route(change: Change, member: Member, old: Resource | None, new: Resource | 
     match said:
         case Namespace():
             _namespace(change, member, said, present=new is not None)
-        case Node():
-            _node(change, member, _as(Node, old), _as(Node, new))
+        case Node() | CiliumNode():
+            _some_node(change, member, said, present=new is not None)
+        case CiliumIdentity() | CiliumEndpoint() | CiliumEndpointSlice():
+            cilium_objects.take(change, member, said, present=new is not None)
         case Pod():
             _pod(change, member, _as(Pod, old), _as(Pod, new))
         case Workload():
@@ -83,15 +90,27 @@ def _namespace(change: Change, member: Member, namespace: Namespace, *, present:
     change.touch(member).namespaces.add(namespace.name)
 
 
-def _node(change: Change, member: Member, old: Node | None, new: Node | None) -> None:
+def _some_node(change: Change, member: Member, said: Node | CiliumNode, *, present: bool) -> None:
+    if isinstance(said, Node):
+        _node(change, member, said.name, said if present else None)
+        return
     store = change.store(member)
+    store.cilium_nodes.keep(said.name, said, present=present)
+    if ("Node", "", said.name) not in store.resources:
+        _node(change, member, said.name, None)
+
+
+def _node(change: Change, member: Member, name: str, declared: Node | None) -> None:
+    """A Node comes, changes or goes; without one, what its CiliumNode says stands in its place."""
+    store = change.store(member)
+    old = store.nodes.get(name)
+    new = declared if declared is not None else cilium_objects.stand_in_node(store, name)
     if old is not None:
         change.allocations.withdraw(member.name, "node", declared_node_addresses(old))
     if new is None:
-        assert old is not None
-        store.nodes.pop(old.name)
-        change.core.remove_node(member.cluster_id, old.name)
-        change.allocations.release(member.name, "node", [old.name])
+        store.nodes.pop(name)
+        change.core.remove_node(member.cluster_id, name)
+        change.allocations.release(member.name, "node", [name])
     else:
         store.nodes[new.name] = new
         change.core.set_node(member.cluster_id, new.name, new.labels.get(ZONE, ""))
@@ -102,7 +121,7 @@ def _node(change: Change, member: Member, old: Node | None, new: Node | None) ->
         change.nodes_moved = True
     dirty = change.touch(member)
     dirty.nodes = True
-    dirty.hosts.update(each.name for each in (old, new) if each is not None)
+    dirty.hosts.add(name)
 
 
 def _pod(change: Change, member: Member, old: Pod | None, new: Pod | None) -> None:

@@ -91,6 +91,8 @@ def lose(change: Change, holders: Iterable[Holder]) -> None:
             dirty.nodes = True
         elif holder.what == "pod":
             dirty.pods.add(_service_of(holder.key))
+        elif holder.what == "identity":
+            dirty.unnumbered.add(holder.key)
         else:
             dirty.readdressed.add(_service_of(holder.key))
 

@@ -14,6 +14,7 @@ from fleetmesh.identity import Ranges
 from fleetmesh.identity.cow import CowGroups, CowMap
 from fleetmesh.mesh.heard import LabelsOfPods
 from fleetmesh.resources.model import (
+    CiliumNode,
     Endpoints,
     EndpointSlice,
     Namespace,
@@ -28,6 +29,7 @@ from fleetmesh.resources.model import (
 )
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.cilium_objects import Claim
     from fleetmesh.mesh.heard import Groups, Heard
     from fleetmesh.mesh.identities import Numbered
     from fleetmesh.policy import Rule
@@ -61,6 +63,12 @@ class Store:
         source_of: The source that gave a key last.
         findings: What is to be said about an object by itself.
         source_findings: What is to be said about a source, such as a file that can't be read.
+        nodes: Name -> Node, as declared or else as its CiliumNode has it.
+        cilium_nodes: What others hear of instead of the Nodes, where there is any.
+        cilium_identities: Number -> labels of a CiliumIdentity.
+        numbers_of: Labels -> the numbers of CiliumIdentities that have them.
+        claimed_by: CiliumEndpoint or CiliumEndpointSlice -> the pods of which it says something.
+        claims: Namespace -> name of a pod -> what Cilium's objects say of it, the one that counts first.
         services: Namespace -> name -> the Service as written (derived ones of MCS-API too).
         in_force: The Service with the cluster IPs that it was given.
         slices: Service -> name of slice -> declared slice.
@@ -89,6 +97,11 @@ class Store:
     namespaces: CowMap[str, Namespace] = attrs.field(factory=CowMap)
     used_namespaces: CowMap[str, int] = attrs.field(factory=CowMap)
     nodes: CowMap[str, Node] = attrs.field(factory=CowMap)
+    cilium_nodes: CowMap[str, CiliumNode] = attrs.field(factory=CowMap)
+    cilium_identities: CowMap[int, LabelSet] = attrs.field(factory=CowMap)
+    numbers_of: CowGroups[LabelSet, int, None] = attrs.field(factory=CowGroups)
+    claimed_by: CowMap[Key, tuple[Name, ...]] = attrs.field(factory=CowMap)
+    claims: CowGroups[str, str, tuple[Claim, ...]] = attrs.field(factory=CowGroups)
     services: CowGroups[str, str, Service] = attrs.field(factory=CowGroups)
     in_force: CowGroups[str, str, Service] = attrs.field(factory=CowGroups)
     slices: CowGroups[Name, str, EndpointSlice] = attrs.field(factory=CowGroups)
