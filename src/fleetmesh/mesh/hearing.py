@@ -160,7 +160,8 @@ class _Hearing:
             case "service":
                 self._service((namespace, rest), None)
             case "identity":
-                self._identity(int(name), None)
+                if name.isdecimal() and str(int(name)) == name:  # no other way to write it was ever taken in
+                    self._identity(int(name), None)
             case "node":
                 self._node(name, None)
             case "endpoints":

@@ -1,0 +1,202 @@
+"""
+From what stores tell to transactions of a mesh: decoded, gathered and taken in by a thread of its own.
+
+The event loop only carries entries to and fro. What arrives within 2 ms, or while the last batch is taken in,
+is one transaction, of 1,000 records at most where more are waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import attrs
+
+from fleetmesh.errors import WireError
+from fleetmesh.mesh.hearing import hear_all
+from fleetmesh.state.codecs import decode
+from fleetmesh.state.keys import prefix
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh import Member, Mesh
+    from fleetmesh.mesh.heard import RecordKey
+    from fleetmesh.records import Record
+    from fleetmesh.state.clock import Clock
+    from fleetmesh.state.codecs import Exporter
+    from fleetmesh.state.keys import Kind
+    from fleetmesh.state.store import Entry
+
+MOST_RECORDS = 1_000
+GATHERING = 0.002  # seconds
+MOST_WAITING = 8 * MOST_RECORDS
+
+RECORD_KIND: Mapping[Kind, str] = MappingProxyType(
+    {
+        "nodes": "node",
+        "services": "service",
+        "endpointslices": "endpoints",
+        "serviceexports": "export",
+        "ip": "ip",
+        "identities": "identity",
+    }
+)
+"""What a mesh calls the records of a kind of keys."""
+
+R = TypeVar("R")
+
+
+@attrs.frozen(eq=False)
+class Piece:
+    """
+    What a store told of one kind of a cluster's records.
+
+    Attributes:
+        names: If not None, the list is whole: what is known under other names has gone meanwhile.
+    """
+
+    member: Member
+    kind: Kind
+    exporter: Exporter
+    cached: bool
+    puts: tuple[Entry, ...] = ()
+    deletes: tuple[str, ...] = ()
+    names: frozenset[str] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many records it is about."""
+        return len(self.puts) + len(self.deletes)
+
+    def name(self, key: str) -> str:
+        """The part of a key behind the prefix."""
+        return key[len(prefix(self.kind, self.exporter.cluster, cached=self.cached)) :]
+
+
+@attrs.frozen
+class Taken:
+    """
+    What became of a piece.
+
+    Attributes:
+        accepted: Names of values that are in force now.
+        rejected: Name -> why its value is not.
+        withdrawn: Names that are not there any more.
+    """
+
+    accepted: tuple[str, ...]
+    rejected: Mapping[str, WireError]
+    withdrawn: tuple[str, ...]
+
+
+@attrs.define(eq=False)
+class Intake:
+    """Of one mesh. Pieces are taken in in the order in which they are given."""
+
+    _mesh: Mesh
+    _clock: Clock
+    _waiting: deque[tuple[Piece, asyncio.Future[Taken]]] = attrs.field(factory=deque, init=False)
+    _count: int = attrs.field(default=0, init=False)
+    _news: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _room: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _thread: ThreadPoolExecutor = attrs.field(init=False)
+    _task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        self._room.set()
+        self._thread = ThreadPoolExecutor(1, "fleetmesh-intake")
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        for _, done in self._waiting:
+            done.cancel()
+        self._thread.shutdown()
+
+    async def give(self, piece: Piece) -> asyncio.Future[Taken]:
+        """
+        Hand over a piece; waits for room, so that a fast store can't fill the memory.
+
+        Returns:
+            What becomes of it, once it is in force.
+        """
+        await self._room.wait()
+        done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._waiting.append((piece, done))
+        self._count += piece.size
+        if self._count >= MOST_WAITING:
+            self._room.clear()
+        self._news.set()
+        return done
+
+    async def call(self, work: Callable[[], R]) -> R:
+        """Do something with the mesh in the thread that writes to it, after what is being taken in now."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            if self._count < MOST_RECORDS:
+                await self._clock.sleep(GATHERING)
+            batch = self._next()
+            try:
+                taken = await self.call(lambda: _take(self._mesh, [piece for piece, _ in batch]))  # noqa: B023
+            except BaseException as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error) if isinstance(error, Exception) else done.cancel()
+                raise
+            for (_, done), each in zip(batch, taken, strict=True):
+                if not done.done():
+                    done.set_result(each)
+
+    def _next(self) -> list[tuple[Piece, asyncio.Future[Taken]]]:
+        batch: list[tuple[Piece, asyncio.Future[Taken]]] = []
+        size = 0
+        while self._waiting and (not batch or size + self._waiting[0][0].size <= MOST_RECORDS):
+            batch.append(self._waiting.popleft())
+            size += batch[-1][0].size
+        self._count -= size
+        if self._count < MOST_WAITING:
+            self._room.set()
+        if not self._waiting:
+            self._news.clear()
+        return batch
+
+
+def _take(mesh: Mesh, pieces: list[Piece]) -> list[Taken]:
+    said: list[tuple[Member, list[Record], list[RecordKey]]] = []
+    taken = []
+    for piece in pieces:
+        records, names, rejected = _decoded(piece)
+        gone = [piece.name(key) for key in piece.deletes]
+        kind = RECORD_KIND[piece.kind]
+        if piece.names is not None:
+            gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
+        said.append((piece.member, records, [(kind, name) for name in gone]))
+        taken.append(Taken(tuple(names), rejected, tuple(gone)))
+    hear_all(mesh, said)
+    return taken
+
+
+def _decoded(piece: Piece) -> tuple[list[Record], list[str], dict[str, WireError]]:
+    records: list[Record] = []
+    names: list[str] = []
+    rejected: dict[str, WireError] = {}
+    for entry in piece.puts:
+        name = piece.name(entry.key)
+        try:
+            records.append(decode(piece.kind, name, entry.value, piece.exporter))
+        except WireError as error:
+            rejected[name] = error
+        else:
+            names.append(name)
+    return records, names, rejected

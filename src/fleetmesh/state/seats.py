@@ -1,0 +1,77 @@
+"""
+Who of a mesh is heard from outside: the cluster ids that remote clusters take and give back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh.errors import ClusterIdTakenError, MeshError
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh import Member, Mesh
+
+
+@attrs.define(eq=False)
+class Seats:
+    """
+    Of one mesh; called in the thread that writes to it.
+
+    In mode `cilium` whoever takes an id first keeps it, and who comes later is not heard
+    (pkg/clustermesh/idsmgr.go); in mode `strict` it is the first by name, whoever came first.
+
+    Attributes:
+        declared: Names of members whose ids somebody has declared, so that they can't be given up.
+    """
+
+    _mesh: Mesh
+    declared: frozenset[str] = frozenset()
+    _evicted: dict[str, Callable[[], None]] = attrs.field(factory=dict, init=False)
+
+    def take(self, name: str, cluster_id: int, evicted: Callable[[], None]) -> Member:
+        """
+        The member of that name and id. If it had another id, all that was known of it goes first.
+
+        Args:
+            evicted: Called where another cluster takes the seat.
+
+        Raises:
+            MeshError: Another one has the id, or it can't be had. The mesh is as it was, but for what was
+                known of the cluster under another id.
+        """
+        mesh, known = self._mesh, self._mesh.members.get(name)
+        if known is not None and not known.outside:
+            raise MeshError(f"{name!r} is run by this process, so that it can't be a remote cluster too")
+        if known is not None and known.cluster_id != cluster_id:
+            if name in self.declared:
+                raise MeshError(
+                    f"{name!r} says that its cluster id is {cluster_id}; declared is {known.cluster_id}"
+                )
+            mesh.leave(name)
+            known = None
+        if known is None:
+            known = self._join(name, cluster_id)
+        self._evicted[name] = evicted
+        return known
+
+    def leave(self, name: str) -> None:
+        """Give the seat back: nothing of the cluster is known any more."""
+        self._evicted.pop(name, None)
+        member = self._mesh.members.get(name)
+        if member is not None and member.outside:
+            self._mesh.leave(name)
+
+    def _join(self, name: str, cluster_id: int) -> Member:
+        mesh = self._mesh
+        try:
+            return mesh.join(name, cluster_id=cluster_id, outside=True)
+        except ClusterIdTakenError:
+            owner = next(each.name for each in mesh.members.values() if each.cluster_id == cluster_id)
+            if mesh.mode != "strict" or owner not in self._evicted or owner in self.declared or owner < name:
+                raise
+        mesh.leave(owner)
+        self._evicted.pop(owner)()
+        return mesh.join(name, cluster_id=cluster_id, outside=True)
