@@ -15,11 +15,11 @@ PACKAGES := $(shell find src -name __init__.py)
 CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -path 'cpp/fuzz/*.c')
 REAL_TESTS := $(wildcard tests/real/test_*.py)
 EDITABLE_BUILD = $(shell $(BIN)/python -c 'import sys; print("build/editable-" + sys.implementation.cache_tag)')
-EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli]'
+EDITABLE = -C cmake.define.FLEETMESH_DEVELOPER=ON -C cmake.define.FLEETMESH_WARNINGS_AS_ERRORS=ON -e '.[cli,etcd]'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo develop core check lint types bpf unit-cpp unit-python test kernel tidy standalone asan tsan fuzz property real bench \
-        real-ahead bench-gate bench-peers bench-policy plots stubs format constraints clean
+        real-ahead bench-gate bench-peers bench-policy plots stubs protos format constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -128,6 +128,9 @@ plots: develop $(STAMPS)/plots  ## draw docs/images anew, the peers' ratios meas
 
 stubs: develop  ## write src/fleetmesh/_core.pyi anew from the built core
 	$(BIN)/python scripts/generate_stubs.py --write
+
+protos: $(STAMPS)/venv  ## write what is made of .proto files anew
+	$(BIN)/python scripts/generate_protos.py
 
 format: develop  ## format Python and C++, and mend what ruff can
 	ruff check --fix .

@@ -1,0 +1,41 @@
+"""
+Prefixes as etcd has them, and its entries as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleetmesh.state.etcd.rpc_pb2 import KeyValue
+from fleetmesh.state.store import Entry
+
+
+def raw(key: str) -> bytes:
+    """A key as the bytes that it stands for."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def text(key: bytes) -> str:
+    """The opposite of `raw`."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def range_of(prefix: str) -> tuple[bytes, bytes]:
+    """
+    The first key that begins with a prefix, and the first one behind all of them; zero where there is none.
+    """
+    begin = raw(prefix)
+    kept = begin.rstrip(b"\xff")
+    return begin or b"\0", kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
+
+
+def entries_of(found: Iterable[KeyValue]) -> tuple[Entry, ...]:
+    """
+    As ours. It is what costs most of a list, so that nothing is done twice.
+    """
+    return tuple(
+        [
+            Entry(each.key.decode("utf-8", "surrogateescape"), each.value, each.mod_revision, each.lease)
+            for each in found
+        ]
+    )
