@@ -39,6 +39,12 @@ def canonical_ip(text: str) -> str | None:
     return found
 
 
+@lru_cache(maxsize=1 << 16)
+def canonical_host(text: str) -> str | None:
+    """`canonical_ip` of what many values name."""
+    return canonical_ip(text)
+
+
 def why_not(text: str) -> str:
     """What is wrong with a text that is no address."""
     if canonical(text.partition("%")[0]) is not None:

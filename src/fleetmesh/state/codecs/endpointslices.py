@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from fleetmesh.errors import WireError
 from fleetmesh.records import EndpointsRecord
@@ -38,8 +38,16 @@ _FIELDS = {
 }
 _ADDRESSES, _CONDITIONS, _HOSTNAME, _TOPOLOGY, _NODE_NAME, _ZONE, _HINTS = 1, 2, 3, 5, 6, 7, 8
 _OF_ENDPOINT = frozenset((_ADDRESSES, _CONDITIONS, _HOSTNAME, _TOPOLOGY, _NODE_NAME, _ZONE, _HINTS))
-_MOST_KEPT = 128
-"""Bytes of conditions and hints that are kept to be found again."""
+_FIRST_ADDRESS = bytes((_ADDRESSES << 3 | BYTES,))
+_TWO_BYTES = b"\x80"
+"""A length that needs more than one begins with it, or something above."""
+
+_MOST_KEPT = 256
+"""Bytes of an endpoint that are kept to be found again."""
+
+_Rest: TypeAlias = tuple[
+    tuple[bytes, ...], bool | None, bool | None, bool | None, str, str, str, tuple[str, ...]
+]
 
 
 def encode(record: EndpointsRecord) -> bytes:
@@ -124,25 +132,28 @@ def _write_map(field: int, mapping: Mapping[str, str]) -> bytes:
 
 
 def _write_endpoint(endpoint: Endpoint) -> bytes:
-    written = [of_text(_ADDRESSES, address) for address in endpoint.addresses]
-    conditions = (endpoint.ready, endpoint.serving, endpoint.terminating)
-    written.append(
-        of_bytes(
-            _CONDITIONS,
-            b"".join(of_number(field, held) for field, held in enumerate(conditions, 1) if held is not None),
-        )
+    return b"".join(of_text(_ADDRESSES, address) for address in endpoint.addresses) + _write_rest(
+        (endpoint.ready, endpoint.serving, endpoint.terminating),
+        endpoint.hostname,
+        endpoint.node_name,
+        endpoint.zone,
+        endpoint.for_zones,
     )
-    for field, text in (
-        (_HOSTNAME, endpoint.hostname),
-        (_NODE_NAME, endpoint.node_name),
-        (_ZONE, endpoint.zone),
-    ):
+
+
+@lru_cache(maxsize=4096)
+def _write_rest(
+    conditions: tuple[bool | None, ...], hostname: str, node_name: str, zone: str, for_zones: tuple[str, ...]
+) -> bytes:
+    """Of an endpoint, all behind its addresses, which many have in common."""
+    held = (of_number(field, value) for field, value in enumerate(conditions, 1) if value is not None)
+    written = of_bytes(_CONDITIONS, b"".join(held))
+    for field, text in ((_HOSTNAME, hostname), (_NODE_NAME, node_name), (_ZONE, zone)):
         if text:
-            written.append(of_text(field, text))
-    if endpoint.for_zones:
-        zones = (of_bytes(1, of_text(1, name)) for name in endpoint.for_zones)
-        written.append(of_bytes(_HINTS, b"".join(zones)))
-    return b"".join(written)
+            written += of_text(field, text)
+    if for_zones:
+        written += of_bytes(_HINTS, b"".join(of_bytes(1, of_text(1, name)) for name in for_zones))
+    return written
 
 
 def _write_port(port: EndpointPort) -> bytes:
@@ -153,35 +164,26 @@ def _write_port(port: EndpointPort) -> bytes:
 
 
 def _read_endpoint(message: bytes, family: str, where: str) -> Endpoint:
-    addresses: list[str] = []
-    conditions = hints = b""
-    texts: dict[int, str] = {}
-    for field, kind, value in protobuf.fields(message, where):
-        if field not in _OF_ENDPOINT:
-            continue
-        if isinstance(value, int):
-            raise protobuf.wrong_type(where, kind)
-        if field == _ADDRESSES:
-            addresses.append(_address(value, family, where))
-        elif field == _CONDITIONS:
-            # Two messages behind each other are the two made one.
-            conditions += value
-        elif field == _HINTS:
-            hints += value
-        elif field != _TOPOLOGY:
-            texts[field] = protobuf.text(value)
-    ready, serving, terminating = (
-        _known_conditions(conditions) if len(conditions) <= _MOST_KEPT else _read_conditions(conditions)
-    )
+    addresses: tuple[bytes, ...] = ()
+    rest = message
+    if message[:1] == _FIRST_ADDRESS and b"" < message[1:2] < _TWO_BYTES:
+        end = message[1] + 2
+        if end <= len(message):
+            addresses, rest = (message[2:end],), message[end:]
+    try:
+        known = _known_rest(rest) if len(rest) <= _MOST_KEPT else _read_rest(rest)
+    except WireError as problem:
+        raise WireError(f"{where}.{problem.field}" if problem.field else where, problem.reason) from None
+    more, ready, serving, terminating, hostname, node_name, zone, for_zones = known
     return Endpoint(
-        addresses=tuple(addresses),
+        addresses=tuple([_address(each, family, where) for each in addresses + more]),
         ready=ready,
         serving=serving,
         terminating=terminating,
-        hostname=texts.get(_HOSTNAME, ""),
-        node_name=intern(texts.get(_NODE_NAME, "")),
-        zone=intern(texts.get(_ZONE, "")),
-        for_zones=_known_hints(hints) if len(hints) <= _MOST_KEPT else _read_hints(hints),
+        hostname=hostname,
+        node_name=node_name,
+        zone=zone,
+        for_zones=for_zones,
     )
 
 
@@ -193,6 +195,39 @@ def _address(value: bytes, family: str, where: str) -> str:
     if (":" in address) != (family == "IPv6"):
         raise WireError(f"{where}.addresses", f"{text} is no {family} address")
     return address
+
+
+def _read_rest(message: bytes) -> _Rest:
+    """Of an endpoint, all behind its first address, and the other addresses."""
+    addresses: list[bytes] = []
+    # Two messages behind each other are the two made one.
+    conditions: list[bytes] = []
+    hints: list[bytes] = []
+    texts: dict[int, str] = {}
+    for field, kind, value in protobuf.fields(message, ""):
+        if field not in _OF_ENDPOINT:
+            continue
+        if isinstance(value, int):
+            raise protobuf.wrong_type("", kind)
+        if field == _ADDRESSES:
+            addresses.append(value)
+        elif field == _CONDITIONS:
+            conditions.append(value)
+        elif field == _HINTS:
+            hints.append(value)
+        elif field != _TOPOLOGY:
+            texts[field] = protobuf.text(value)
+    return (
+        tuple(addresses),
+        *_read_conditions(b"".join(conditions)),
+        texts.get(_HOSTNAME, ""),
+        intern(texts.get(_NODE_NAME, "")),
+        intern(texts.get(_ZONE, "")),
+        _read_hints(b"".join(hints)),
+    )
+
+
+_known_rest = lru_cache(maxsize=4096)(_read_rest)
 
 
 def _read_conditions(message: bytes) -> tuple[bool | None, bool | None, bool | None]:
@@ -211,12 +246,8 @@ def _read_hints(message: bytes) -> tuple[str, ...]:
         name = ""
         for value in _messages(zone, 1, "hints.forZones.name"):
             name = protobuf.text(value)
-        zones.append(name)
+        zones.append(intern(name))
     return tuple(zones)
-
-
-_known_conditions = lru_cache(maxsize=256)(_read_conditions)
-_known_hints = lru_cache(maxsize=1024)(_read_hints)
 
 
 def _messages(message: bytes, wanted: int, where: str) -> Iterable[bytes]:

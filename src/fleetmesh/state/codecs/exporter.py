@@ -13,17 +13,19 @@ class Exporter:
     The cluster that wrote what is read, as its configuration says.
 
     Attributes:
-        max_connected_clusters: Of the mesh, 255 or 511; decides how many bits of an identity's number are its
-            cluster's.
+        max_connected_clusters: Of the mesh that reads, 255 or 511, whatever the exporter's own is; decides
+            how many bits of an identity's number are its cluster's.
+        identities: The numbers that its identities may have (Cilium pkg/identity numericidentity.go,
+            `GetMinimalAllocationIdentity` and `GetMaximumAllocationIdentity`).
     """
 
     cluster: str
     cluster_id: int
     max_connected_clusters: int = 255
+    identities: range = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def identities(self) -> range:
-        """The numbers that its identities may have (Cilium pkg/identity, `GetMinimalAllocationIdentity`)."""
+    @identities.default
+    def _identities(self) -> range:
         size = 1 << (16 if self.max_connected_clusters <= 255 else 15)
         return range(size * self.cluster_id if self.cluster_id else 256, size * (self.cluster_id + 1))
 

@@ -12,7 +12,7 @@ import msgspec
 from fleetmesh.errors import WireError
 from fleetmesh.records import IpRecord
 from fleetmesh.state.codecs import gojson
-from fleetmesh.state.codecs.addresses import bits_of, canonical_ip, why_not
+from fleetmesh.state.codecs.addresses import bits_of, canonical_host, canonical_ip, why_not
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import UInt8, UInt16, UInt32
 from fleetmesh.state.codecs.masks import Mask, length, write_mask
@@ -105,16 +105,14 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IpRecord:
         raise WireError(
             "ID", f"{number} is none of cluster {exporter.cluster_id}'s, {exporter.of_identities}"
         )
-    host = read.host
-    if host:
-        host = canonical_ip(host)
-        if host is None:
-            raise WireError("HostIP", why_not(read.host or ""))
+    host = canonical_host(read.host) if read.host else ""
+    if host is None:
+        raise WireError("HostIP", why_not(read.host or ""))
     return IpRecord(
         cluster=exporter.cluster,
         cluster_id=exporter.cluster_id,
         address=name,
-        host=intern(host) if host else "",
+        host=host,
         identity=_REMOTE_NODE if number == _HOST else number,
         namespace=intern(read.namespace) if read.namespace else "",
         pod=read.pod or "",

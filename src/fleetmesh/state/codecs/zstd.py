@@ -23,7 +23,7 @@ _SKIPPABLE = b"\x2a\x4d\x18"
 _BIGGEST_BLOCK = 128 << 10
 _RAW, _RUN, _COMPRESSED = range(3)
 
-_compressors = threading.local()
+_of_thread = threading.local()
 _DICTIONARY_BYTES = (0, 1, 2, 4)
 
 
@@ -36,13 +36,17 @@ def _zstandard() -> Any:
         raise ImportError("slices of endpoints need zstandard: pip install 'fleetmesh[etcd]'") from missing
 
 
+def _contexts() -> Any:
+    """Those of zstandard are of one thread, and dear to make."""
+    if not hasattr(_of_thread, "compressor"):
+        _of_thread.compressor = _zstandard().ZstdCompressor(write_checksum=True)
+        _of_thread.decompressor = _zstandard().ZstdDecompressor(max_window_size=LIMIT)
+    return _of_thread
+
+
 def compress(content: bytes) -> bytes:
     """One frame with a checksum."""
-    try:
-        compressor = _compressors.of_thread
-    except AttributeError:
-        compressor = _compressors.of_thread = _zstandard().ZstdCompressor(write_checksum=True)
-    return bytes(compressor.compress(content))
+    return bytes(_contexts().compressor.compress(content))
 
 
 def decompress(value: bytes) -> bytes:
@@ -58,11 +62,7 @@ def decompress(value: bytes) -> bytes:
         if most > room:
             raise _too_much()
         try:
-            content = (
-                _zstandard()
-                .ZstdDecompressor(max_window_size=LIMIT)
-                .decompress(value[start:end], max_output_size=most or 1)
-            )
+            content = _contexts().decompressor.decompress(value[start:end], max_output_size=most or 1)
         except _zstandard().ZstdError as problem:
             raise WireError("", f"zstd: {problem}") from None
         room -= len(content)
