@@ -135,4 +135,10 @@ KINDS_OF_STATE = (
         "Another writer publishes the same cluster into the same store; this one gives way.",
         "Let one process publish a cluster, or give one of the two another name and id.",
     ),
+    FindingKind(
+        "withdrawal-failed",
+        "warning",
+        "Keys of a cluster that has left could not be removed; they stay until their leases run out.",
+        "Bring the store back; whoever has to know sooner removes the cluster's keys by hand.",
+    ),
 )
