@@ -1,0 +1,1 @@
+// Go asks for a file of assembly beside functions without a body.
