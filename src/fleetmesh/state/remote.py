@@ -99,7 +99,9 @@ class RemoteCluster:
                 tasks.create_task(self._hear_config())
                 tasks.create_task(self._look_at_its_age())
         finally:
-            self._broken["stopped"] = StoreError("it is not listened to")
+            self._last_heard = self._clock.monotonic()
+            self._last_error = "nobody listens to it any more"
+            self._broken["listening"] = StoreError(self._last_error)
 
     async def drain(self) -> None:
         """Forget all that is known of it; after `run` was cancelled."""
