@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from fleetmesh import _core
+from fleetmesh.mesh.heard import unheard_labels
 from fleetmesh.policy.judge import PolicyJudge
 from fleetmesh.policy.labels import LabelSet
 from fleetmesh.policy.registry import RESERVED
@@ -293,9 +294,9 @@ class _Census:
             yield self.deciding.peer(pod, self.members[place].name, judge)[0].number
 
     def _labels(self, number: int) -> LabelSet:
+        """Nobody may have told those of a pod's identity."""
         found = self.deciding.registry.numbered(number)
-        assert found is not None, "identities of pods are known"
-        return found.labels
+        return unheard_labels(number) if found is None else found.labels
 
     def _look(self, numbers: tuple[int, ...]) -> int:
         """1 + its place among those that there are."""
