@@ -47,7 +47,7 @@ _DENIED = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHEN
 # What gRPC says of a server that speaks something else.
 _NOT_ETCD = ("http1.x", "HTTP/1", "http status", "HTTP status", "HTTP2 settings", "deserializing")
 _NO_TOKEN = ("etcdserver: invalid auth token", "etcdserver: revision of auth store is old")
-_TOO_LARGE = "larger than max"
+_TOO_LARGE = "CLIENT: Received message larger than max"  # a server says it with a small r, of what it got
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed")
 
 
