@@ -141,6 +141,14 @@ def parse_labels(text: str) -> LabelSet:
     return LabelSet.of(_label(each) for each in text.split(";") if each)
 
 
+@lru_cache(maxsize=4096)
+def labels_text(labels: LabelSet) -> str:
+    """The labels of an identity by key, each with a semicolon (Cilium pkg/labels, `SortedList`)."""
+    return "".join(
+        f"{each.source}:{each.key}={each.value};" for each in sorted(labels, key=lambda each: each.key)
+    )
+
+
 @lru_cache(maxsize=1 << 16)
 def _label(text: str) -> Label:
     name, _, value = text.partition("=")

@@ -5,11 +5,12 @@ The publish step: what a member lets others know of itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fleetmesh.mesh.cilium_objects import claim_of, claimed_ips, node_records, published_identities
 from fleetmesh.mesh.facts import namespace_global
+from fleetmesh.mesh.heard import labels_text
+from fleetmesh.mesh.heard_records import heard_records
 from fleetmesh.mesh.identities import UNNUMBERED
 from fleetmesh.records import (
     IpRecord,
@@ -39,19 +40,13 @@ def records_of(view: Viewpoint, name: str, kind: str | None) -> tuple[Record, ..
         ValueError: There is no such kind.
     """
     member = view.members[name]
+    if member._store.heard is not None:
+        return heard_records(member._store.heard, member, kind)
     if kind is None:
         return tuple(record for publish in _KINDS.values() for record in publish(view, member))
     if kind not in _KINDS:
         raise ValueError(f"record kind {kind!r}; expected one of {', '.join(_KINDS)}")
     return tuple(_KINDS[kind](view, member))
-
-
-@lru_cache(maxsize=4096)
-def labels_text(labels: LabelSet) -> str:
-    """The labels of an identity by key, each with a semicolon (Cilium pkg/labels, `SortedList`)."""
-    return "".join(
-        f"{each.source}:{each.key}={each.value};" for each in sorted(labels, key=lambda each: each.key)
-    )
 
 
 def _nodes(_: Viewpoint, member: MemberView) -> Iterator[Record]:

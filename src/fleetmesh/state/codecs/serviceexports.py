@@ -16,6 +16,7 @@ from fleetmesh.state.codecs import gojson
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import Int32, check_cluster, check_key, texts
 from fleetmesh.state.codecs.times import parse_time
+from fleetmesh.state.codecs.words import shown
 
 _TYPES = ("ClusterSetIP", "Headless")
 _AFFINITIES = ("ClientIP", "None")
@@ -76,6 +77,10 @@ class _Spec(
 _READER = gojson.Reader(_Spec)
 
 
+_UNKNOWN = "9999-12-31T23:59:59Z"
+"""Of an export that doesn't say when it was made: readers want a time, and it gives way to all others."""
+
+
 def encode(record: ExportRecord) -> bytes:
     """The JSON of `serviceexports/v1`; labels and annotations twice, for readers of old."""
     value: dict[str, Any] = {
@@ -86,7 +91,7 @@ def encode(record: ExportRecord) -> bytes:
     annotations, labels = gojson.by_key(record.annotations), gojson.by_key(record.labels)
     marks = {"annotations": annotations, "labels": labels, "Labels": labels, "Annotations": annotations}
     value |= {name: held for name, held in marks.items() if held}
-    value["exportCreationTimestamp"] = record.created or None
+    value["exportCreationTimestamp"] = record.created or _UNKNOWN
     value["ports"] = [_write_port(port) for port in record.ports]
     value["type"] = record.type
     value["sessionAffinity"] = "ClientIP" if record.session_affinity_seconds else "None"
@@ -117,7 +122,7 @@ def decode(name: str, value: bytes, exporter: Exporter) -> ExportRecord:
         name=read.name or "",
         annotations=texts(read.annotations or read.legacy_annotations),
         labels=texts(read.labels or read.legacy_labels),
-        created=_created(read.created),
+        created=_created(read.created).removeprefix(_UNKNOWN),
         type=_one_of(read.type_ or "", _TYPES, "type"),
         ports=tuple(_port(port or _Port(), number) for number, port in enumerate(read.ports or ())),
         session_affinity_seconds=_seconds(read.session_affinity_config) if affinity == "ClientIP" else 0,
@@ -166,5 +171,5 @@ def _optional(text: str | None, known: tuple[str, ...], field: str) -> str:
 
 def _one_of(text: str, known: tuple[str, ...], field: str) -> Any:
     if text not in known:
-        raise WireError(field, f"is {text!r}, expected {' or '.join(known)}" if text else "is unset")
+        raise WireError(field, f"is {shown(text)}, expected {' or '.join(known)}" if text else "is unset")
     return text

@@ -1,0 +1,215 @@
+"""
+A mesh that runs: its own members are published, and those of other processes heard, through stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import attrs
+
+from fleetmesh.findings import Finding
+from fleetmesh.state.addresses import contested_addresses
+from fleetmesh.state.clock import Clock, SystemClock
+from fleetmesh.state.intake import Intake
+from fleetmesh.state.leases import LeasePool
+from fleetmesh.state.publishing import Publishing
+from fleetmesh.state.remote import RemoteCluster
+from fleetmesh.state.seats import Seats
+
+if TYPE_CHECKING:
+    from fleetmesh.mesh import Delta, Mesh
+    from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.remote_status import RemoteStatus
+    from fleetmesh.state.store import Store
+
+
+@asynccontextmanager
+async def run(
+    mesh: Mesh, *, store: Store | Mapping[str, Store], clock: Clock | None = None
+) -> AsyncIterator[Live]:
+    """
+    Run a mesh on stores, as long as it is entered.
+
+    Members that joined in the ordinary way belong to this process and are published; those that joined with
+    `outside` are heard. When it is left, what was published stays for the 15 minutes of its leases, so that a
+    restart interrupts nobody, and what was heard stays in the mesh.
+
+    Args:
+        store: One for all members, in Cilium's `cache` form, as kvstoremesh keeps it; or one for each
+            member's name, in its `state` form, as clustermesh-apiserver does. A name that is no member is of
+            a cluster that joins once its store says what it is. Stores stay open.
+        clock: Of everything that waits; the machine's, if there is none.
+
+    Raises:
+        ValueError: A member of another process has no store.
+    """
+    if isinstance(store, Mapping):
+        lacking = [name for name, member in mesh.members.items() if member.outside and name not in store]
+        if lacking:
+            raise ValueError(f"no store for {', '.join(lacking)}, which other processes run")
+    declared = frozenset(name for name, member in mesh.members.items() if member.outside)
+    clock = SystemClock() if clock is None else clock
+    async with Intake(mesh, clock) as intake, asyncio.TaskGroup() as tasks:
+        live = Live(mesh, store, clock, intake, Seats(mesh, declared), tasks)
+        mesh.listeners.add(live._told)
+        try:
+            live._begin()
+            yield live
+        finally:
+            mesh.listeners.remove(live._told)
+            live._stop()
+
+
+@attrs.define(eq=False)
+class Live:
+    """
+    A mesh on its stores; see `run`.
+
+    Attributes:
+        mesh: It changes as others are heard; what is asked of it is answered from the newest state.
+    """
+
+    mesh: Mesh
+    _store: Store | Mapping[str, Store]
+    _clock: Clock
+    _intake: Intake
+    _seats: Seats
+    _tasks: asyncio.TaskGroup
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
+    _remotes: dict[str, tuple[RemoteCluster, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
+    _publishing: dict[str, tuple[Publishing, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
+    _leases: LeasePool | None = attrs.field(default=None, init=False)
+    _queues: list[asyncio.Queue[Delta]] = attrs.field(factory=list, init=False)
+    _leaving: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+
+    # Asking
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteStatus]:
+        """The clusters that are heard, by name."""
+        return MappingProxyType({name: self._remotes[name][0].status for name in sorted(self._remotes)})
+
+    @property
+    def publications(self) -> Mapping[str, PublicationStatus]:
+        """How far the publishing of this process's members is, by name."""
+        return MappingProxyType({name: self._publishing[name][0].status for name in sorted(self._publishing)})
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is worth telling about the stores and those who are heard; those of the mesh are its own."""
+        found = [each for remote, _ in self._remotes.values() for each in remote.status.findings]
+        found += (each for publishing, _ in self._publishing.values() for each in publishing.findings)
+        found += contested_addresses(self.mesh.viewpoint())
+        return tuple(dict.fromkeys(sorted(found, key=lambda each: (each.severity, each.code, each.subject))))
+
+    async def changes(self) -> AsyncIterator[Delta]:
+        """Every transaction of the mesh from now on, in order, whoever made it."""
+        queue: asyncio.Queue[Delta] = asyncio.Queue()
+        self._queues.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(queue)
+
+    async def synced(self) -> None:
+        """
+        Wait until all that the others had when they were listed is in force, and all that this process has is
+        published. It can take for ever: others may not be there.
+        """
+        for remote, _ in list(self._remotes.values()):
+            await remote.synced()
+        for publishing, _ in list(self._publishing.values()):
+            await publishing.flushed()
+
+    # Clusters that come and go
+
+    def connect(self, name: str, store: Store) -> None:
+        """
+        Hear a cluster through a store of its own, or through another one than before. It joins the mesh once
+        the store says what it is.
+        """
+        known = self._remotes.pop(name, None)
+        if known is not None:
+            known[1].cancel()
+        self._hear(name, store)
+
+    async def disconnect(self, name: str) -> None:
+        """Stop hearing a cluster, and forget all that is known of it. One that isn't heard is passed over."""
+        known = self._remotes.pop(name, None)
+        if known is not None:
+            remote, task = known
+            task.cancel()
+            await asyncio.wait([task])
+            await remote.drain()
+
+    # Inside
+
+    def _begin(self) -> None:
+        if isinstance(self._store, Mapping):
+            for name, store in self._store.items():
+                if name not in self.mesh.members or self.mesh.members[name].outside:
+                    self._hear(name, store)
+        else:
+            self._leases = LeasePool(self._store)
+        self._follow_members()
+
+    def _stop(self) -> None:
+        for _, task in (*self._remotes.values(), *self._publishing.values()):
+            task.cancel()
+        for task in self._leaving:
+            task.cancel()
+
+    def _told(self, delta: Delta) -> None:
+        """In the thread of whoever wrote."""
+        self._loop.call_soon_threadsafe(self._note, delta)
+
+    def _note(self, delta: Delta) -> None:
+        for queue in self._queues:
+            queue.put_nowait(delta)
+        self._follow_members()
+
+    def _follow_members(self) -> None:
+        members = self.mesh.members
+        for name in [name for name in self._publishing if name not in members]:
+            publishing, task = self._publishing.pop(name)
+            task.cancel()
+            leaving = self._tasks.create_task(publishing.withdraw())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        for name, member in members.items():
+            store = self._store.get(name) if isinstance(self._store, Mapping) else self._store
+            if store is None:
+                continue
+            if not member.outside:
+                self._publish(name, store)
+            elif name not in self._remotes and not isinstance(self._store, Mapping):
+                self._hear(name, store)
+
+    def _publish(self, name: str, store: Store) -> None:
+        if name not in self._publishing:
+            publishing = Publishing(
+                self.mesh, name, store, self._clock, self._leases, cached=self._leases is not None
+            )
+            self._publishing[name] = (publishing, self._tasks.create_task(publishing.run()))
+        self._publishing[name][0].look()
+
+    def _hear(self, name: str, store: Store) -> None:
+        ttls = [each.settings.cache_ttl for each in self.mesh.members.values() if not each.outside]
+        remote = RemoteCluster(
+            name=name,
+            # Records are facts of the whole mesh: the first of its members that would drop them does.
+            cache_ttl=min(filter(None, ttls), default=0),
+            store=store,
+            seats=self._seats,
+            intake=self._intake,
+            clock=self._clock,
+            strict=self.mesh.mode == "strict",
+            max_connected_clusters=self.mesh.max_connected_clusters,
+        )
+        self._remotes[name] = (remote, self._tasks.create_task(remote.run()))
