@@ -11,15 +11,17 @@ import re
 import sys
 from pathlib import Path
 
-_SECTION = re.compile(r"^######## (.*)$", re.M)
-_ENTRY = re.compile(r"=== KEY (?P<key>\S+)\n--- [^\n]*value (?P<size>\d+) bytes\n(?P<body>.*?)(?=\n\n|\Z)", re.S)
-_TEXT = re.compile(r"--- VALUE\n?(.*)", re.S)
+_SECTION = re.compile(r"^######## (.*)$", re.MULTILINE)
+_ENTRY = re.compile(
+    r"=== KEY (?P<key>\S+)\n--- [^\n]*value (?P<size>\d+) bytes\n(?P<body>.*?)(?=\n\n|\Z)", re.DOTALL
+)
+_TEXT = re.compile(r"--- VALUE\n?(.*)", re.DOTALL)
 _FRAME = re.compile(r"--- zstd frame, base64:\n(\S+)\n--- protobuf \(decompressed\), base64:\n(\S+)")
 
 
 def entries(dump: str) -> list[dict[str, str]]:
     """
-    Each with `store`, the cluster whose etcd it was in, `key`, and `value`, or `frame` and `message` in base64.
+    Each with `store`, the cluster whose etcd it was in, `key`, and `value`, or, in base64, `frame` and `message`.
 
     Raises:
         ValueError: The dump is not of the form that this expects.

@@ -7,6 +7,8 @@ from __future__ import annotations
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+from fleetmesh.state.codecs.words import shown
+
 _MAPPED = "::ffff:"
 _LOW = bytes(12)
 
@@ -48,8 +50,8 @@ def canonical_host(text: str) -> str | None:
 def why_not(text: str) -> str:
     """What is wrong with a text that is no address."""
     if canonical(text.partition("%")[0]) is not None:
-        return f"unsupported IPv6 zone in address {text}"
-    return f"{text!r} is no IP address"
+        return f"unsupported IPv6 zone in address {shown(text)}"
+    return f"{shown(text)} is no IP address"
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ import msgspec
 from fleetmesh.errors import WireError
 from fleetmesh.state.codecs import gojson
 from fleetmesh.state.codecs.fields import UInt32
+from fleetmesh.state.codecs.words import shown
 
 EXPORT_MODES = ("", "services-and-endpointslices", "endpointslices-only")
 """What a cluster exports of a service: "" is `services/v1` alone, all that there was before 1.20."""
@@ -123,7 +124,7 @@ def validate_config(config: ClusterConfig, *, max_connected_clusters: int) -> No
         known = " or ".join(filter(None, EXPORT_MODES))
         raise WireError(
             "capabilities.endpointSlicesExportMode",
-            f"is {config.endpoint_slices_export_mode!r}, expected {known}, or nothing",
+            f"is {shown(config.endpoint_slices_export_mode)}, expected {known}, or nothing",
         )
 
 

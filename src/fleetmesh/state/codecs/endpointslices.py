@@ -21,6 +21,7 @@ from fleetmesh.state.codecs.addresses import canonical, why_not
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import check_cluster, check_cluster_id, check_key
 from fleetmesh.state.codecs.protobuf import BYTES, VARINT, of_bytes, of_number, of_text
+from fleetmesh.state.codecs.words import shown
 
 _CLUSTER, _CLUSTER_ID, _NAMESPACE, _NAME, _LABELS, _ANNOTATIONS, _ADDRESS_TYPE, _ENDPOINTS, _PORTS = range(
     1, 10
@@ -111,7 +112,7 @@ def read_message(name: str, message: bytes, exporter: Exporter) -> EndpointsReco
     check_key(texts[_NAMESPACE], texts[_NAME], name)
     check_cluster_id(cluster_id, exporter)
     if family not in ("IPv4", "IPv6"):
-        raise WireError("addressType", f"is {family!r}, expected IPv4 or IPv6")
+        raise WireError("addressType", f"is {shown(family)}, expected IPv4 or IPv6")
     return EndpointsRecord(
         cluster=exporter.cluster,
         cluster_id=exporter.cluster_id,
@@ -193,7 +194,7 @@ def _address(value: bytes, family: str, where: str) -> str:
     if address is None:
         raise WireError(f"{where}.addresses", why_not(text))
     if (":" in address) != (family == "IPv6"):
-        raise WireError(f"{where}.addresses", f"{text} is no {family} address")
+        raise WireError(f"{where}.addresses", f"{address} is no {family} address")
     return address
 
 

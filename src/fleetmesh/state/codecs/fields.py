@@ -13,6 +13,7 @@ import msgspec
 from fleetmesh.errors import WireError
 from fleetmesh.resources.model import EMPTY
 from fleetmesh.state.codecs.exporter import Exporter
+from fleetmesh.state.codecs.words import shown
 
 UInt8: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFF)]
 UInt16: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
@@ -26,7 +27,7 @@ def check_cluster(got: str, exporter: Exporter, field: str = "cluster") -> None:
         WireError: The value names another cluster than the one whose it should be, or none.
     """
     if got != exporter.cluster:
-        raise WireError(field, f"is {got!r}, expected {exporter.cluster!r}" if got else "is unset")
+        raise WireError(field, f"is {shown(got)}, expected {exporter.cluster!r}" if got else "is unset")
 
 
 def check_cluster_id(got: int, exporter: Exporter, field: str = "clusterID") -> None:
@@ -48,7 +49,7 @@ def check_key(namespace: str, name: str, key: str) -> None:
     if not name:
         raise WireError("name", "is unset")
     if f"{namespace}/{name}" != key:
-        raise WireError("name", f"is {namespace}/{name}, expected {key} as in the key")
+        raise WireError("name", f"is {shown(f'{namespace}/{name}')}, expected {shown(key)} as in the key")
 
 
 def texts(mapping: Mapping[str, str | None] | None) -> Mapping[str, str]:

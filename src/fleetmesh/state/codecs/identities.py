@@ -8,6 +8,7 @@ from fleetmesh.errors import WireError
 from fleetmesh.policy.labels import CLUSTER, K8S, RESERVED
 from fleetmesh.records import IdentityRecord
 from fleetmesh.state.codecs.exporter import Exporter
+from fleetmesh.state.codecs.words import shown
 
 _UNSPECIFIED = "unspec"
 
@@ -26,7 +27,7 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IdentityRecord:
             cluster. Stricter than Cilium: a number with zeros in front.
     """
     if not (name.isascii() and name.isdigit()) or name != str(int(name[:20])):
-        raise WireError("", f"the key ends in {name!r}, expected the number of an identity")
+        raise WireError("", f"the key ends in {shown(name)}, expected the number of an identity")
     number = int(name)
     if number not in exporter.identities:
         raise WireError("", f"{number} is none of cluster {exporter.cluster_id}'s, {exporter.of_identities}")
@@ -42,9 +43,9 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IdentityRecord:
         if key == CLUSTER:
             named = True
             if source != K8S:
-                raise WireError(CLUSTER, f"is a label of source {source!r}, expected {K8S}")
+                raise WireError(CLUSTER, f"is a label of source {shown(source)}, expected {K8S}")
             if held != exporter.cluster:
-                raise WireError(CLUSTER, f"is {held!r}, expected {exporter.cluster!r}")
+                raise WireError(CLUSTER, f"is {shown(held)}, expected {exporter.cluster!r}")
         labels[key] = source, held
     if not named:
         raise WireError(CLUSTER, "is no label of it")

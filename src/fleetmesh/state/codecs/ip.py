@@ -16,6 +16,7 @@ from fleetmesh.state.codecs.addresses import bits_of, canonical_host, canonical_
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import UInt8, UInt16, UInt32
 from fleetmesh.state.codecs.masks import Mask, length, write_mask
+from fleetmesh.state.codecs.words import shown
 
 _HOST, _REMOTE_NODE = 1, 6
 _RESERVED = 256
@@ -99,7 +100,7 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IpRecord:
     if read.mask is not None:
         address = f"{address}/{length(read.mask, bits_of(address), 'Mask')}"
     if address != name:
-        raise WireError("IP", f"is {address}, expected {name} as in the key")
+        raise WireError("IP", f"is {address!r}, expected {shown(name)} as in the key")
     number = read.number or 0
     if number >= _RESERVED and number not in exporter.identities:
         raise WireError(

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from fleetmesh.errors import WireError
 from fleetmesh.state.codecs.addresses import bits_of, length_of, mask_of
 from fleetmesh.state.codecs.fields import UInt8
+from fleetmesh.state.codecs.words import shown
 
 Mask: TypeAlias = str | list[UInt8 | None]
 """Go takes a list of numbers for bytes as well."""
@@ -42,8 +43,8 @@ def length(mask: Mask, bits: int, field: str) -> int:
     elif _BASE64.fullmatch(text := mask.replace("\n", "").replace("\r", "")):
         found = b64decode(text)
     if found is None:
-        raise WireError(field, f"{mask!r} is not base64")
+        raise WireError(field, f"{shown(str(mask))} is not base64")
     ones = length_of(found) if len(found) * 8 == bits else None
     if ones is None:
-        raise WireError(field, f"{found.hex() or 'nothing'} is no mask of {bits} bits")
+        raise WireError(field, f"{found[:16].hex() or 'nothing'} is no mask of {bits} bits")
     return ones

@@ -16,6 +16,7 @@ from fleetmesh.state.codecs.addresses import bits_of, canonical_ip, why_not
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import UInt8, UInt32, check_cluster, check_cluster_id, texts
 from fleetmesh.state.codecs.masks import Mask, length, write_mask
+from fleetmesh.state.codecs.words import shown
 
 
 class _Address(msgspec.Struct, forbid_unknown_fields=True, rename={"type_": "Type", "ip": "IP"}):
@@ -110,7 +111,8 @@ def decode(name: str, value: bytes, exporter: Exporter) -> NodeRecord:
     read = _READER.read(value)
     check_cluster(read.cluster or "", exporter, "Cluster")
     if not read.name or read.name != name:
-        raise WireError("Name", f"is {read.name}, expected {name} as in the key" if read.name else "is unset")
+        found = f"is {shown(read.name)}, expected {shown(name)} as in the key" if read.name else "is unset"
+        raise WireError("Name", found)
     check_cluster_id(read.cluster_id or 0, exporter, "ClusterID")
     return NodeRecord(
         name=name,

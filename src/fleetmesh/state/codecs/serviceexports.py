@@ -23,6 +23,9 @@ _AFFINITIES = ("ClientIP", "None")
 _DEFAULT_SECONDS = 10800
 """Kubernetes' own, where a service has ClientIP affinity and says no time (k8s.io/api/core/v1)."""
 
+_UNKNOWN = "9999-12-31T23:59:59Z"
+"""Of an export that doesn't say when it was made: readers want a time, and it gives way to all others."""
+
 _POLICIES = ("Cluster", "Local")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
@@ -75,10 +78,6 @@ class _Spec(
 
 
 _READER = gojson.Reader(_Spec)
-
-
-_UNKNOWN = "9999-12-31T23:59:59Z"
-"""Of an export that doesn't say when it was made: readers want a time, and it gives way to all others."""
 
 
 def encode(record: ExportRecord) -> bytes:

@@ -19,6 +19,7 @@ from fleetmesh.state.codecs import gojson
 from fleetmesh.state.codecs.addresses import canonical, why_not
 from fleetmesh.state.codecs.exporter import Exporter
 from fleetmesh.state.codecs.fields import UInt16, UInt32, check_cluster, check_cluster_id, check_key, texts
+from fleetmesh.state.codecs.words import shown
 
 _MOST_KEPT = 512
 """Bytes of a map of ports that is kept to be found again; a longer one nobody else has."""
@@ -129,13 +130,13 @@ def _ports_by_address(found: Mapping[str, msgspec.Raw] | None, field: str) -> Ma
     for text, raw in found.items():
         address = canonical(text)
         if address is None:
-            raise WireError(f"{field}[{text!r}]", why_not(text))
+            raise WireError(f"{field}[{shown(text)}]", why_not(text))
         value = bytes(raw)
         try:
             ports[address] = _known_ports(value) if len(value) <= _MOST_KEPT else _read_ports(value)
         except WireError as problem:
             inside = problem.field.removeprefix("ports")
-            raise WireError(f"{field}[{text!r}]{inside}", problem.reason) from None
+            raise WireError(f"{field}[{shown(text)}]{inside}", problem.reason) from None
     return MappingProxyType(ports)
 
 
@@ -143,7 +144,7 @@ def _read_ports(value: bytes) -> PortMap:
     ports: dict[str, tuple[str, int]] = {}
     for name, port in (_PORTS.read(b'{"ports":' + value + b"}").ports or {}).items():
         if port is None:
-            raise WireError(f"[{name!r}]", "is null, where Cilium's agents would stop working")
+            raise WireError(f"[{shown(name)}]", "is null, where Cilium's agents would stop working")
         ports[intern(name)] = (intern(port.protocol or ""), port.port or 0)
     return MappingProxyType(ports)
 

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from fleetmesh.errors import WireError
+from fleetmesh.state.codecs.words import shown
 
 _FORM = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
@@ -49,4 +50,4 @@ def parse_time(text: str, field: str = "") -> datetime:
         local = datetime(year, month, day, hour, minute, second, micro, UTC)
         return local - sign * timedelta(hours=hours, minutes=minutes)
     except (ValueError, OverflowError) as problem:
-        raise WireError(field, f"{text[:64]!r} is no time of RFC 3339: {problem}") from None
+        raise WireError(field, f"{shown(text)} is no time of RFC 3339: {problem}") from None
