@@ -108,8 +108,8 @@ class EtcdStore:
 
     async def commit(self, operations: Sequence[Operation], *, only_if: Sequence[Unchanged] = ()) -> int:
         """
-        See `Store`. What fails with `StoreUnavailableError` may have been done all the same, and so may the first
-        that fails with `NoSpaceError`: etcd carries out what fills it.
+        See `Store`. What fails with `StoreUnavailableError` may have been done all the same, and so may the
+        first that fails with `NoSpaceError`: etcd carries out what fills it.
         """
         checked_operations(operations)
         return await self._client.commit(operations, only_if)
