@@ -1,5 +1,6 @@
 """
-A store that fails when a test says so.
+A store that fails when a test says so, and whose place another one may take, as etcd's servers may be
+replaced.
 """
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from fleetmesh.errors import StoreError
+from fleetmesh.errors import OtherStoreError, StoreError
 from fleetmesh.state.memory import MemoryLease, MemoryStore
 from fleetmesh.state.store import Entry, Events, Listing, Operation, StoreStatus, Unchanged
 
@@ -17,7 +18,7 @@ class FlakyStore:
     Passes everything on, until it is told to fail.
 
     Attributes:
-        inner: The store behind it; another one can take its place.
+        inner: The store behind it; another one can take its place, which the next answer finds out.
         trouble: What every call raises, and every watch within it; `None`: nothing.
         pages_left: How many more pages there are until a list breaks with `broken_list`.
         watched_after: The revision of each watch that began.
@@ -31,6 +32,8 @@ class FlakyStore:
         self.broken_list: StoreError | None = None
         self.watched_after: list[int] = []
         self.lists = 0
+        self._known = inner
+        self._epoch = 0
         self._breaks: set[asyncio.Future[StoreError]] = set()
 
     def fail(self, trouble: StoreError) -> None:
@@ -51,19 +54,35 @@ class FlakyStore:
         """The next one, once."""
         self.pages_left, self.broken_list = after_pages, trouble
 
-    def _check(self) -> None:
+    def _check(self) -> MemoryStore:
         if self.trouble is not None:
             raise self.trouble
+        return self.inner
+
+    def _recognize(self, inner: MemoryStore, epoch: int | None = None) -> None:
+        """As `EtcdStore` does with each answer: what began with one store does not go on with another."""
+        if inner is not self._known:
+            self._known = inner
+            self._epoch += 1
+            raise OtherStoreError("another store answers")
+        if epoch is not None and epoch != self._epoch:
+            raise OtherStoreError("another store answers since")
 
     async def get(self, key: str) -> Entry | None:
-        self._check()
-        return await self.inner.get(key)
+        inner = self._check()
+        found = await inner.get(key)
+        self._recognize(inner)
+        return found
 
-    async def pages(self, prefix: str) -> AsyncIterator[Listing]:
-        self._check()
+    def pages(self, prefix: str) -> AsyncIterator[Listing]:
+        return self._pages(prefix, self._epoch)
+
+    async def _pages(self, prefix: str, epoch: int) -> AsyncIterator[Listing]:
+        inner = self._check()
         self.lists += 1
-        async for page in self.inner.pages(prefix):
+        async for page in inner.pages(prefix):
             self._check()
+            self._recognize(inner, epoch)
             if self.pages_left is not None and self.broken_list is not None:
                 if self.pages_left == 0:
                     self.pages_left = None
@@ -72,13 +91,18 @@ class FlakyStore:
             yield page
 
     async def list(self, prefix: str) -> Listing:
-        self._check()
-        return await self.inner.list(prefix)
+        inner = self._check()
+        found = await inner.list(prefix)
+        self._recognize(inner)
+        return found
 
-    async def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
-        self._check()
+    def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
+        return self._watch(prefix, after, self._epoch)
+
+    async def _watch(self, prefix: str, after: int, epoch: int) -> AsyncIterator[Events]:
+        inner = self._check()
         self.watched_after.append(after)
-        source = self.inner.watch(prefix, after)
+        source = inner.watch(prefix, after)
         broken: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         self._breaks.add(broken)
         step: asyncio.Task[Events | None] | None = None
@@ -91,6 +115,7 @@ class FlakyStore:
                 events = step.result()
                 if events is None:
                     return
+                self._recognize(inner, epoch)
                 yield events
         finally:
             self._breaks.discard(broken)
@@ -101,16 +126,19 @@ class FlakyStore:
             await close()
 
     async def commit(self, operations: Sequence[Operation], *, only_if: Sequence[Unchanged] = ()) -> int:
-        self._check()
-        return await self.inner.commit(operations, only_if=only_if)
+        inner = self._check()
+        revision = await inner.commit(operations, only_if=only_if)
+        self._recognize(inner)
+        return revision
 
     async def grant(self, ttl: float) -> MemoryLease:
-        self._check()
-        return await self.inner.grant(ttl)
+        return await self._check().grant(ttl)
 
     async def status(self) -> StoreStatus:
-        self._check()
-        return await self.inner.status()
+        inner = self._check()
+        found = await inner.status()
+        self._recognize(inner)
+        return found
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -251,6 +251,26 @@ async def test_another_store_is_told_and_listed_anew_and_its_revisions_mean_some
 
 
 @scene
+async def test_another_store_that_somebody_else_found_out_about_is_noticed(it: Scene) -> None:
+    """Its answers don't raise any more, and its revisions are ahead of what was told."""
+    other = MemoryStore(clock=it.clock)
+    for _ in range(20):
+        await other.commit([Put("in/a", b"other")])
+    it.flaky.fail(GONE)
+    await it.clock.settle()
+    old, it.flaky.inner = it.flaky.inner, other
+    it.flaky.heal()
+    with pytest.raises(OtherStoreError):
+        await it.flaky.get("in/a")
+    await it.clock.run(2)
+
+    assert [type(each) for each in it.follower.troubles] == [StoreUnavailableError, OtherStoreError]
+    assert it.names == ["in/a"]
+    assert it.follower.connected
+    await old.aclose()
+
+
+@scene
 async def test_a_store_that_says_that_it_is_another_is_listed_anew(it: Scene) -> None:
     it.flaky.break_watches(OtherStoreError("restored"))
     await it.clock.run(2)
