@@ -119,6 +119,21 @@ async def test_revoking_takes_the_keys_with_it_and_tells_of_no_loss() -> None:
 
 
 @in_loop
+async def test_closing_leaves_the_leases_and_their_keys_and_nothing_that_runs() -> None:
+    store = MemoryStore(clock=ManualClock())
+    leases = pool(store)
+    for key in ("a", "b", "c"):
+        await store.commit([Put(key, b"", await leases.lease_for(key))])
+    before = asyncio.all_tasks()
+
+    await leases.close()
+
+    assert len(before - asyncio.all_tasks()) == 2
+    assert [entry.lease for entry in (await store.list("")).entries] == [1, 1, 2]
+    assert len(leases) == 0
+
+
+@in_loop
 async def test_what_the_store_does_not_grant_is_raised_and_asked_for_again_later() -> None:
     store = MemoryStore(clock=ManualClock())
     leases = pool(store)

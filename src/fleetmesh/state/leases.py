@@ -36,7 +36,8 @@ class LeasePool:
     Leases of one store, handed out to keys; a key keeps its lease, and a new one is granted when all are
     full.
 
-    It belongs to one event loop. Leases are kept alive as long as the store is open (`Store.grant`).
+    It belongs to one event loop. Leases are kept alive as long as the store is open (`Store.grant`), also
+    after `close`.
 
     Args:
         ttl: Seconds that keys stay when nobody keeps them alive.
@@ -102,6 +103,17 @@ class LeasePool:
     async def lost(self) -> None:
         """Return when the next lease is lost; its keys are gone, or will be."""
         await self._loss.wait()
+
+    async def close(self) -> None:
+        """Look no more after the leases, and hand none out. They stay, with their keys."""
+        watching = [held.watching for held in self._held.values()]
+        self._held.clear()
+        self._roomy.clear()
+        self._of.clear()
+        for task in watching:
+            task.cancel()
+        if watching:
+            await asyncio.wait(watching)
 
     async def revoke(self) -> None:
         """

@@ -84,6 +84,8 @@ class Publisher:
     ) -> None:
         self._work.cancel()
         await asyncio.wait([self._work])
+        if not self._shared:
+            await self._leases.close()
         if not self._work.cancelled():
             self._work.result()
 
