@@ -30,6 +30,7 @@ PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
     "etcdctl": "go.etcd.io/etcd/etcdctl/v3",
     "kvstore": "./cmd/kvstore",
+    "load": "./cmd/load",
     "clustermesh-apiserver": "github.com/cilium/cilium/clustermesh-apiserver",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
