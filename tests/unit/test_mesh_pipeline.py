@@ -465,3 +465,19 @@ def test_a_declared_import_changes_nothing_and_is_told_of(mesh: Mesh) -> None:
     assert found.where is not None
     mesh.members["east"].delete(mesh.members["east"].resources.values())
     assert "import-declared" not in {each.code for each in mesh.findings}
+
+
+def test_a_stateful_sets_pod_comes_when_another_of_its_name_goes() -> None:
+    mesh = Mesh("m")
+    east = mesh.join("east", cluster_id=1)
+    other = "kind: Pod\napiVersion: v1\nmetadata: {name: web-0, ownerReferences: [{kind: Nobody, name: x}]}\n"
+    east.apply(other)
+    east.apply(
+        "kind: StatefulSet\napiVersion: apps/v1\nmetadata: {name: web}\n"
+        "spec: {replicas: 2, template: {metadata: {labels: {app: web}}}}\n"
+    )
+    assert {each.name: each.owners for each in east.pods}["web-0"] == (("Nobody", "x"),)
+
+    east.delete(other)
+
+    assert {each.name: each.owners for each in east.pods}["web-0"] == (("StatefulSet", "web"),)

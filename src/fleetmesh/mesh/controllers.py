@@ -5,7 +5,7 @@ addresses, and the slices of services.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.dirty import Dirty
     from fleetmesh.mesh.member import Member
-    from fleetmesh.mesh.store import Name
+    from fleetmesh.mesh.store import Key, Name, Store
 
 
 @attrs.define(eq=False)
@@ -93,9 +93,7 @@ class Controllers:
         for pod in dirty.declared_pods:
             gone.add((pod.namespace, pod.name))
         dirty.workloads.update(owner.key for owner in self._owners(member, dirty.declared_pods))
-        if dirty.claimed:
-            made = ((key, (key[1], pod)) for key, pods in store.expanded.items() for pod in pods)
-            dirty.workloads.update(key for key, pod in made if pod in dirty.claimed)
+        dirty.workloads.update(_makers(store, gone))
         for key in sorted(dirty.workloads):
             kind, namespace, name = key
             workload = store.workloads.group(namespace).get(f"{kind}/{name}")
@@ -258,3 +256,11 @@ class Controllers:
             return derive_slices(service, pods, zone_of_node)
         endpoints = store.endpoints.get((service.namespace, service.name))
         return () if endpoints is None else mirror_endpoints(endpoints, service)
+
+
+def _makers(store: Store, pods: Iterable[Name]) -> Iterator[Key]:
+    """The StatefulSets that would make pods of these names, were there not others of the name."""
+    for namespace, name in pods:
+        stem, _, ordinal = name.rpartition("-")
+        if ordinal.isdecimal() and f"StatefulSet/{stem}" in store.workloads.group(namespace):
+            yield ("StatefulSet", namespace, stem)
