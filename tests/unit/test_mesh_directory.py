@@ -10,6 +10,7 @@ import pytest
 
 from doubles.directories import SELF_MANAGED, clusters, codes, forbid, write
 from doubles.mesh_manifests import SERVED, deployment, service
+from fleetmesh.errors import NotFoundError
 from fleetmesh.mesh import Mesh, Topology
 
 SECRET = """---
@@ -272,3 +273,25 @@ def test_a_folder_that_can_not_be_listed_costs_only_itself(
     assert clusters(mesh, "east") == ["east"]
     found = mesh.findings[0]
     assert (found.code, found.message) == ("source-missing", "it can't be read: permission denied")
+
+
+def test_of_a_directory_some_clusters_may_be_run_elsewhere(tmp_path: Path) -> None:
+    files = {
+        "fleet.yaml": "clusters: [{name: east, id: 1, podCIDRs: [10.7.0.0/16]}, {name: west, id: 2}]",
+        "east/x.yaml": SERVED,
+    }
+    mesh = Mesh.from_directory(write(tmp_path, files), only=["east"])
+
+    assert [(each.name, each.cluster_id, each.outside) for each in mesh.members.values()] == [
+        ("east", 1, False),
+        ("west", 2, True),
+    ]
+    assert clusters(mesh, "east") == ["east"]
+    assert "source-missing" not in codes(mesh)  # west/ is not looked for
+
+
+def test_a_cluster_to_run_that_the_directory_has_not_is_wrong_use(tmp_path: Path) -> None:
+    files = {"fleet.yaml": "clusters: [{name: east, id: 1}, {name: west, id: 2}]"}
+
+    with pytest.raises(NotFoundError, match="there is no member 'wst'; did you mean west"):
+        Mesh.from_directory(write(tmp_path, files), only=["wst"])

@@ -8,14 +8,14 @@ each holds a workload, a pod or a node; otherwise the whole directory is one clu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import MeshError, SelfManagedMeshError
+from fleetmesh.errors import MeshError, NotFoundError, SelfManagedMeshError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.fleetfile import FLEET_FILE, ClusterEntry, FleetFile, read_fleet_file
 from fleetmesh.mesh.limits import check_self_managed
@@ -40,11 +40,13 @@ class ClusterContent:
         entry: How it joins.
         paths: Where its manifests are, in the order in which they are read.
         optional: Those of the paths that needn't be there.
+        outside: Whether another process runs it; it has no paths then.
     """
 
     entry: ClusterEntry
     paths: tuple[Path, ...]
     optional: tuple[Path, ...] = ()
+    outside: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -81,10 +83,39 @@ class Layout:
     from_folders: bool = False
 
 
-def load_directory(path: Path, mode: Mode | None = None) -> Mesh:
+def load_directory(path: Path, mode: Mode | None = None, only: Collection[str] | None = None) -> Mesh:
     """See `Mesh.from_directory`."""
     reader = Reader()
-    return build(read_layout(path, reader), reader, mode)
+    layout = read_layout(path, reader)
+    check_names(layout, only or ())
+    return build(divide(layout, only), reader, mode)
+
+
+def names(layout: Layout) -> tuple[str, ...]:
+    """Of the clusters of a directory, whether or not the mesh takes them."""
+    return tuple(dict.fromkeys(str(content.entry.name) for content in layout.clusters))
+
+
+def check_names(layout: Layout, given: Iterable[str]) -> None:
+    """
+    Raises:
+        NotFoundError: One of the names is of no cluster of the directory.
+    """
+    known = names(layout)
+    for name in given:
+        if name not in known:
+            raise NotFoundError("member", name, known)
+
+
+def divide(layout: Layout, only: Collection[str] | None) -> Layout:
+    """The same directory to a process that runs only some of its clusters; `None`: all."""
+    if only is None:
+        return layout
+    clusters = (
+        content if str(content.entry.name) in only else attrs.evolve(content, paths=(), outside=True)
+        for content in layout.clusters
+    )
+    return attrs.evolve(layout, clusters=tuple(clusters))
 
 
 def build(layout: Layout, reader: Reader, mode: Mode | None = None) -> Mesh:
@@ -100,7 +131,8 @@ def build(layout: Layout, reader: Reader, mode: Mode | None = None) -> Mesh:
         else:
             said.append(refusal)
     for content, found in joined:
-        mesh.members[content.entry.name].replace(found.manifests, source=SOURCE)
+        if not content.outside:
+            mesh.members[content.entry.name].replace(found.manifests, source=SOURCE)
         said.extend(missing(path, why) for path, why in found.missing.items())
     mesh._set_read_findings(said)
     return mesh
@@ -158,6 +190,7 @@ def admit(mesh: Mesh, content: ClusterContent, resources: Iterable[Resource] = (
             service_cidrs=entry.service_cidrs,
             node_cidrs=entry.node_cidrs,
             routing_domain=entry.routing_domain,
+            outside=content.outside,
         )
     except SelfManagedMeshError as error:
         return finding("self-managed-mesh", subject, f"it does not join: {error}", where=entry.origin)

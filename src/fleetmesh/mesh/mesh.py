@@ -5,7 +5,7 @@ A mesh: its members, who hears whom, and the questions that can be asked of it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -122,7 +122,9 @@ class Mesh:
         self._policies = PolicyKeeper()
 
     @classmethod
-    def from_directory(cls, path: Path | str, *, mode: Mode | None = None) -> Mesh:
+    def from_directory(
+        cls, path: Path | str, *, mode: Mode | None = None, only: Collection[str] | None = None
+    ) -> Mesh:
         """
         A mesh of a directory of manifests, with or without a `fleet.yaml`; see `fleetmesh.mesh.directory`.
 
@@ -131,13 +133,14 @@ class Mesh:
         Args:
             path: A folder, or the path of a `fleet.yaml`.
             mode: `None` takes that of `fleet.yaml`, which is `cilium` if it names none.
+            only: Clusters that this process runs; others join with `outside`. `None`: all are its own.
 
         Raises:
-            FileNotFoundError: There is no such folder or file.
+            FileNotFoundError, NotFoundError: There is no such folder or file; no cluster of a name in `only`.
         """
         from fleetmesh.mesh.directory import load_directory  # noqa: PLC0415 - it makes meshes
 
-        return load_directory(Path(path), mode)
+        return load_directory(Path(path), mode, only)
 
     def __repr__(self) -> str:
         members = f"{len(self._members)} members, {self.topology}"

@@ -7,7 +7,7 @@ Nothing here waits or runs by itself: whoever follows calls `poll` as often as i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import attrs
 
 from fleetmesh.errors import SelfManagedMeshError
 from fleetmesh.findings import Finding, finding
-from fleetmesh.mesh.compare import Comparison
+from fleetmesh.mesh.baseline import Baseline, Update
 from fleetmesh.mesh.directory import (
     SOURCE,
     ClusterContent,
@@ -23,44 +23,27 @@ from fleetmesh.mesh.directory import (
     Layout,
     admit,
     build,
+    check_names,
+    divide,
     empty_mesh,
     missing,
+    names,
     read_cluster,
     read_layout,
 )
 from fleetmesh.mesh.fleetfile import FLEET_FILE
 from fleetmesh.mesh.limits import check_self_managed
+from fleetmesh.mesh.publish import records_of
 from fleetmesh.mesh.reader import Reader, Stamp, files_of, stamp_of
 from fleetmesh.resources.manifests import Manifests
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.mesh import Mesh, Mode
+    from fleetmesh.mesh.viewpoint import Viewpoint
     from fleetmesh.resources.model import Resource
 
 _KEPT = "what it gave last is in force"
-
-
-@attrs.frozen
-class Update:
-    """
-    What one look at the files brought.
-
-    Attributes:
-        files: Those that came, changed or went, sorted.
-        comparison: What it moved: the mesh before against the mesh now.
-        joined: Members that came, or came back otherwise, and with which cluster id.
-        left: Members that went.
-        new_findings: What is to be said now and wasn't before.
-        settled: What isn't to be said any more.
-    """
-
-    files: tuple[str, ...]
-    comparison: Comparison
-    joined: Mapping[str, int]
-    left: tuple[str, ...]
-    new_findings: tuple[Finding, ...]
-    settled: tuple[Finding, ...]
 
 
 class DirectoryWatcher:
@@ -68,17 +51,23 @@ class DirectoryWatcher:
     A mesh that follows a directory.
 
     Args:
-        path, mode: As for `Mesh.from_directory`.
+        path, mode, only: As for `Mesh.from_directory`.
 
     Raises:
         FileNotFoundError: There is no such folder or file.
+        NotFoundError: No cluster has a name that is in `only`.
     """
 
-    def __init__(self, path: Path | str, *, mode: Mode | None = None) -> None:
+    def __init__(
+        self, path: Path | str, *, mode: Mode | None = None, only: Collection[str] | None = None
+    ) -> None:
         self.path = Path(path)
         self.mode = mode
+        self._only = None if only is None else frozenset(only)
         self._reader = Reader()
-        self._layout = read_layout(self.path, self._reader)
+        layout = read_layout(self.path, self._reader)
+        check_names(layout, only or ())
+        self._layout = divide(layout, self._only)
         self._stamps = self._look()
         self._mesh = build(self._layout, self._reader, mode)
         self._unstable = self._take_unstable()
@@ -88,6 +77,16 @@ class DirectoryWatcher:
         """The mesh as it is now. Another one after a change of topology, mode or limit."""
         return self._mesh
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the clusters that the directory has now, whether or not the mesh takes them."""
+        return names(self._layout)
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Those of them that other processes run."""
+        return tuple(str(each.entry.name) for each in self._layout.clusters if each.outside)
+
     def poll(self) -> Update | None:
         """
         Look at the files and apply what is different; `None` if nothing is.
@@ -96,10 +95,26 @@ class DirectoryWatcher:
         file that is gone, a file that changes while it is read or can't be understood, a `fleet.yaml` in
         which anything can't be understood, an entry that the mesh refuses, and manifests which tell that a
         cluster now runs a mesh of its own.
+
+        What is known of clusters that other processes run stays as long as they have their cluster ids.
         """
         stamps = self._look()
-        if stamps == self._stamps and not self._unstable:
+        if not self._differ(stamps):
             return None
+        before = Baseline(self._mesh)
+        files = self._take(stamps)
+        update, _ = before.until(self._mesh, files)  # which may be another mesh now
+        return update
+
+    def refresh(self) -> tuple[str, ...]:
+        """As `poll`, for those who look themselves at what it moved; the result is the files."""
+        stamps = self._look()
+        return self._take(stamps) if self._differ(stamps) else ()
+
+    def _differ(self, stamps: Mapping[Path, Stamp | None]) -> bool:
+        return stamps != self._stamps or bool(self._unstable)
+
+    def _take(self, stamps: dict[Path, Stamp | None]) -> tuple[str, ...]:
         files = sorted(
             {
                 path
@@ -108,21 +123,10 @@ class DirectoryWatcher:
             }
             | self._unstable
         )
-        before, said = self._mesh.fork(), self._mesh.findings
-        members = {name: member.cluster_id for name, member in self._mesh.members.items()}
         self._stamps = stamps
         self._apply()
         self._unstable = self._take_unstable()
-        now = self._mesh.findings
-        present = {name: member.cluster_id for name, member in self._mesh.members.items()}
-        return Update(
-            tuple(str(path) for path in files),
-            before.compare(self._mesh) if before.mode == self._mesh.mode else Comparison(),
-            {name: number for name, number in present.items() if members.get(name) != number},
-            tuple(name for name in members if name not in present),
-            tuple(each for each in now if each not in said),
-            tuple(each for each in said if each not in now),
-        )
+        return tuple(str(path) for path in files)
 
     def _look(self) -> dict[Path, Stamp | None]:
         """Every file that matters now, or did when the layout was read, with what tells its content."""
@@ -130,8 +134,10 @@ class DirectoryWatcher:
         roots.update(path for content in self._layout.clusters for path in content.paths)
         found: dict[Path, Stamp | None] = {}
         for root in roots:
+            # What lies beside the clusters of this process may be those of others.
+            beside = root == self.path and self._only is not None and self._layout.from_file
             try:
-                files = list(files_of(root)) if root.exists() else []
+                files = list(files_of(root)) if root.exists() and not beside else []
             except OSError:
                 files = []  # a folder that goes while it is listed is seen as gone, now or at the next look
             found.update((file, stamp_of(file)) for file in files)
@@ -146,13 +152,16 @@ class DirectoryWatcher:
 
     def _apply(self) -> None:
         layout, said = self._in_force()
-        had = dict(self._mesh.members)
+        had, before = dict(self._mesh.members), self._mesh.viewpoint()
         if _head(layout) != _head(self._layout):
             self._mesh = empty_mesh(layout, self.mode)
         clusters, joined, refused = self._settle(layout.clusters, had)
         said.extend(refused)
         for content in joined:
             member = self._mesh.members[content.entry.name]
+            if content.outside:
+                _hear_again(member, before)
+                continue
             found = read_cluster(content, self._reader)
             said.extend(self._refresh(member, content, found, had.get(member.name, member)))
         self._layout = attrs.evolve(layout, clusters=clusters)
@@ -162,7 +171,7 @@ class DirectoryWatcher:
         """The layout as it is now, or the last one where that can't be understood."""
         last = self._layout
         try:
-            layout = read_layout(self.path, self._reader, last)
+            layout = divide(read_layout(self.path, self._reader, last), self._only)
         except FileNotFoundError:
             return last, [*last.findings, missing(self.path, f"it is gone; {_KEPT}")]
         except OSError as error:
@@ -279,6 +288,18 @@ class DirectoryWatcher:
         whole = Manifests((*given, *kept), manifests.problems, manifests.findings)
         # What can't be read now is given as it was, so that what is lacking is gone from a file that can be.
         member.replace(whole, source=SOURCE, remove=True)
+
+
+def _hear_again(member: Member, before: Viewpoint) -> None:
+    """
+    What was known of a member that another process runs, if it has joined anew under the same id and limit of
+    clusters, by which the numbers of identities are told.
+    """
+    had = before.members.get(member.name)
+    same = had is not None and had.outside and had.cluster_id == member.cluster_id
+    same = same and before.identity_bits == member._in_mesh().viewpoint().identity_bits
+    if same and not member.records():
+        member.hear(put=records_of(before, member.name, None))
 
 
 def _given(member: Member) -> Iterator[Resource]:
