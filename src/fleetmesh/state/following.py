@@ -18,7 +18,13 @@ from typing import Self, TypeVar
 
 import attrs
 
-from fleetmesh.errors import CompactedError, OtherStoreError, StoreError, StoreUnavailableError
+from fleetmesh.errors import (
+    CompactedError,
+    OtherStoreError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from fleetmesh.state.clock import Clock
 from fleetmesh.state.store import Delete, Entry, Events, Listing, Store
 
@@ -188,12 +194,11 @@ class _Following:
         since, self.standing_since = self.standing_since, None
         if since is not None and self.clock.monotonic() - since >= LONGEST_PAUSE:
             self.tries = 0
-        if isinstance(error, CompactedError):
+        if not isinstance(error, StoreUnavailableError | StoreDeniedError):
             self.list_anew = True
-        elif isinstance(error, OtherStoreError):
+        if isinstance(error, OtherStoreError):
             # The same number means something else there, so nothing that is listed may pass for known.
             self.known = dict.fromkeys(self.known, -1)
-            self.list_anew = True
             self.store_id = ""
         self.silent = True
         return Update(trouble=error, connected=isinstance(error, CompactedError), revision=self.revision)

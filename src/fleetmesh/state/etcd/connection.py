@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from fleetmesh.errors import OtherStoreError, StoreError, StoreUnavailableError
 from fleetmesh.state.etcd import trouble
@@ -121,6 +122,9 @@ class Connection:
             ("grpc.max_send_message_length", -1),
             ("grpc.keepalive_time_ms", int(keepalive * 1000)),
             ("grpc.keepalive_timeout_ms", int(keepalive_timeout * 1000)),
+            # Pings that measure the bandwidth come first, and have a minute of their own by default: a
+            # connection that goes while one is under way would be noticed that late.
+            ("grpc.http2.ping_timeout_ms", int(keepalive_timeout * 1000)),
             # etcd takes pings without calls for an attack (embed/etcd.go, PermitWithoutStream).
             ("grpc.keepalive_permit_without_calls", 0),
             ("grpc.http2.max_pings_without_data", 0),
@@ -201,7 +205,7 @@ class Connection:
             call = link.channel.unary_unary(
                 method.path,
                 request_serializer=type(request).SerializeToString,
-                response_deserializer=method.read,
+                response_deserializer=_reader(method.read),
             )
             link.calls[method.path] = call
         try:
@@ -213,7 +217,7 @@ class Connection:
 
     # Who answers.
 
-    async def recognize(self, link: Link, response: Response) -> None:
+    async def recognize(self, link: Link, response: Response | None) -> None:
         """
         Compare the store with the one that answered first (Cilium pkg/clustermesh/common/interceptor.go).
 
@@ -221,7 +225,7 @@ class Connection:
             OtherStoreError: It is another one. All connections are dropped, and it is the store from now on.
             StoreUnavailableError: It names none, so that it can't be etcd.
         """
-        found = response.header.cluster_id
+        found = 0 if response is None else response.header.cluster_id
         if not found:
             raise StoreUnavailableError(
                 f"{link.endpoint.url} does not answer as etcd does: it names no cluster"
@@ -331,9 +335,21 @@ class Connection:
         opened: Any = link.channel.stream_stream(
             method.path,
             request_serializer=lambda request: request.SerializeToString(),
-            response_deserializer=method.read,
+            response_deserializer=_reader(method.read),
         )
         return Stream(self, link, opened(metadata=(("hasleader", "true"), *_of_token(token))))
+
+
+def _reader(read: Callable[[bytes], R]) -> Callable[[bytes], R | None]:
+    """`None` for what can't be read, as gRPC has it too, which would log it besides."""
+
+    def reader(data: bytes) -> R | None:
+        try:
+            return read(data)
+        except DecodeError:
+            return None
+
+    return reader
 
 
 def _of_token(token: str) -> tuple[tuple[str, str], ...]:

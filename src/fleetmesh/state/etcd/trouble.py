@@ -35,17 +35,14 @@ _MEANINGS: tuple[tuple[str, type[StoreError]], ...] = (
     ("etcdserver: not leader", StoreUnavailableError),
     ("etcdserver: server stopped", StoreUnavailableError),
     ("etcdserver: unhealthy cluster", StoreUnavailableError),
-    # A connection that goes between two messages of a stream; gRPC has several codes for it.
-    ("RST_STREAM", StoreUnavailableError),
-    ("Stream removed", StoreUnavailableError),
 )
 _COMPACTED = "etcdserver: mvcc: required revision has been compacted"
-_UNAVAILABLE = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-)
+_UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _DENIED = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
-# What gRPC says of a server that speaks something else.
-_NOT_ETCD = ("http1.x", "HTTP/1", "http status", "HTTP status", "HTTP2 settings", "deserializing")
+# What gRPC says, with several codes, of a connection that goes while it is used.
+_BROKEN = ("RST_STREAM", "Stream removed", "GOAWAY")
+# What it says of a server that speaks something else.
+_NOT_ETCD = ("http1.x", "HTTP/1", "http status", "HTTP status", "HTTP2 settings")
 _NO_TOKEN = ("etcdserver: invalid auth token", "etcdserver: revision of auth store is old")
 _TOO_LARGE = "CLIENT: Received message larger than max"  # a server says it with a small r, of what it got
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed")
@@ -72,9 +69,9 @@ def meaning(error: grpc.aio.AioRpcError, endpoint: str, *, asked: int = 0) -> St
         return told
     if code is grpc.StatusCode.UNIMPLEMENTED or any(sign in details for sign in _NOT_ETCD):
         return StoreUnavailableError(f"{endpoint} does not answer as etcd does: {details}")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "Deadline Exceeded" in details:
         return StoreUnavailableError(f"{endpoint} does not answer in time")
-    if code in _UNAVAILABLE:
+    if code in _UNAVAILABLE or any(sign in details for sign in _BROKEN):
         return StoreUnavailableError(f"{endpoint}: {details}")
     if code in _DENIED:
         return StoreDeniedError(f"{endpoint}: {details}")
