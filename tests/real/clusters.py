@@ -20,6 +20,7 @@ from typing import Any, Self
 import yaml
 
 from real import servers
+from real.etcd_server import Etcd
 from real.processes import Running, free_ports
 
 _TOKEN = "fleetmesh-test-token"  # opens nothing but a server of this test, on the loopback
@@ -123,6 +124,15 @@ class KubeApiServer:
         for each in objects:
             self._apply(each)
 
+    def objects(self, examples: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All objects that it has of the kinds of these, as it gives them."""
+        kinds = {(each["apiVersion"], each["kind"]) for each in examples}
+        found = []
+        for version, kind in sorted(kinds):
+            answer = self.call("GET", _collection({"apiVersion": version, "kind": kind, "metadata": {}}))
+            found += [{**each, "apiVersion": version, "kind": kind} for each in answer["items"]]
+        return found
+
     def delete(self, resource: dict[str, Any]) -> None:
         """Take an object away; only its names are looked at."""
         self.call("DELETE", f"{_collection(resource)}/{resource['metadata']['name']}")
@@ -164,8 +174,9 @@ class KubeApiServer:
         try:
             made = self.call("POST", collection, wanted)
         except urllib.error.HTTPError as error:
-            if error.code != 409:
+            if error.code not in (409, 422):
                 raise AssertionError(f"{kind} {name}: {error.read().decode(errors='replace')}") from error
+            # It is there; of a Service its own address is said to be taken before that.
             old = self.call("GET", f"{collection}/{name}")
             version = {"resourceVersion": old["metadata"]["resourceVersion"]}
             wanted = {**wanted, "metadata": {**wanted["metadata"], **version}}
@@ -190,37 +201,6 @@ def _collection(resource: dict[str, Any]) -> str:
     return f"{root}/{f'namespaces/{namespace}/' if namespace else ''}{_PLURALS[resource['kind']]}"
 
 
-class Etcd:
-    """
-    An etcd of one member, over plain HTTP on the loopback.
-
-    Attributes:
-        url: Where clients find it.
-    """
-
-    def __init__(self, folder: Path, name: str = "etcd") -> None:
-        clients, peers = (f"http://127.0.0.1:{port}" for port in free_ports(2))
-        self.url = clients
-        self._running = Running(
-            [
-                servers.binary(name),
-                *("--name", "e", "--data-dir", folder / "etcd"),
-                *("--listen-client-urls", clients, "--advertise-client-urls", clients),
-                *("--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers),
-                *("--initial-cluster", f"e={peers}", "--unsafe-no-fsync"),
-            ],
-            folder / "etcd.log",
-        )
-        self._running.until(self._healthy, "etcd")
-
-    def stop(self) -> None:
-        self._running.stop()
-
-    def _healthy(self) -> bool:
-        with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
-            return b"true" in answer.read()
-
-
 class Cluster:
     """
     A cluster whose state Cilium publishes: its own etcd, API server and clustermesh-apiserver. Its objects
@@ -236,8 +216,9 @@ class Cluster:
         self._folder = folder
         folder.mkdir()
         with ExitStack() as stack:
-            etcd = Etcd(folder)
+            etcd = Etcd(servers.binary("etcd"), folder / "etcd")
             stack.callback(etcd.stop)
+            etcd.start()
             self.etcd = etcd.url
             self.api = KubeApiServer(folder, self.etcd, cluster_id)
             stack.callback(self.api.stop)
