@@ -54,19 +54,18 @@ def read_endpoints(urls: Sequence[str]) -> tuple[Endpoint, ...]:
 
 
 def _read(url: str) -> Endpoint:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or "://" not in url:
-        raise ValueError(f"endpoint {url!r}: write http://HOST:PORT, or https://HOST:PORT for TLS")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError(
-            f"endpoint of {parts.hostname!r}: user and password are arguments, not part of the URL"
-        )
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError(f"endpoint {url!r}: nothing may follow host and port")
+    if "@" in url:
+        shown = url.rpartition("@")[2]
+        raise ValueError(f"endpoint of {shown!r}: user and password are arguments, not part of the URL")
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise ValueError(f"endpoint {url!r}: {error}") from None
+    if parts.scheme not in {"http", "https"} or "://" not in url:
+        raise ValueError(f"endpoint {url!r}: write http://HOST:PORT, or https://HOST:PORT for TLS")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError(f"endpoint {url!r}: nothing may follow host and port")
     if not parts.hostname or port == 0:
         raise ValueError(f"endpoint {url!r}: a host and a port from 1 to 65535 are needed")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
