@@ -12,7 +12,7 @@ from real import servers
 def pytest_collection_finish(session: pytest.Session) -> None:
     """
     Builds what the chosen tests name in their marker, `@pytest.mark.real("etcd", "kvstore")`: a first build
-    takes longer than a test may. What can't be had skips the test that asks for it, so nothing is said here.
+    takes longer than a test may. What can't be had or built is told by the test that asks for it.
     """
     if session.config.option.collectonly:
         return
@@ -20,5 +20,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for name in sorted(named, key=[*servers.PACKAGES, "etcd-3.4"].index):
         try:
             servers.path_of(name)
-        except servers.UnavailableError:
+        except (servers.UnavailableError, RuntimeError):
             continue
