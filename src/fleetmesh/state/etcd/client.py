@@ -41,8 +41,8 @@ _GRANT: Method[LeaseGrantRequest, LeaseGrantResponse] = Method(
     "/etcdserverpb.Lease/LeaseGrant", LeaseGrantResponse.FromString
 )
 # Entries that are asked for at once, at most, and bytes with which that grows no further.
-_MOST_AT_ONCE = 8_192
-_ENOUGH_BYTES = 2 << 20
+_MOST_AT_ONCE = 16_384
+_ENOUGH_BYTES = 4 << 20
 # Entries that become ours at once: whoever else waits in the loop waits for as long as that takes.
 _MOST_A_PAGE = 1_024
 _ALARM = re.compile(r"alarm:(\w+)")
