@@ -441,12 +441,17 @@ def _service_of(record: ServiceRecord) -> Service:
         ports=tuple(
             ServicePort(name=name, protocol=cast("Protocol", protocol), port=port)
             for name, (protocol, port) in ports.items()
+            if protocol in PROTOCOLS
         ),
     )
 
 
 def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dict[str, SliceArguments]:
-    """What the core takes of a service's endpoints: the slices themselves, where they are known."""
+    """
+    What the core takes of a service's endpoints: the slices themselves, where they are known. Ports of other
+    protocols than services have are left out: Cilium has no frontend for them (pkg/loadbalancer/writer
+    writer.go, `DefaultSelectBackends`).
+    """
     if pieces:
         found = {name: _arguments(each) for name, each in pieces.items()}
         return {f"={name}": given for name, given in found.items() if given is not None}
@@ -455,7 +460,9 @@ def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dic
         key = tuple(ports.items())
         known = by_ports.get(key)
         if known is None:
-            numbered = [(name, PROTOCOLS[protocol], port) for name, (protocol, port) in key]
+            numbered = [
+                (name, PROTOCOLS[protocol], port) for name, (protocol, port) in key if protocol in PROTOCOLS
+            ]
             known = by_ports[key] = ([], numbered, _WEIGHT)
         zone, hints = record.zones.get(address, ("", ()))
         known[0].append(((address,), _READY_AND_SERVING, "", record.hostnames.get(address, ""), zone, hints))

@@ -103,23 +103,28 @@ class Intake:
     _news: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _room: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _thread: ThreadPoolExecutor = attrs.field(init=False)
-    _task: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    _tasks: asyncio.TaskGroup = attrs.field(factory=asyncio.TaskGroup, init=False)
+    _task: asyncio.Task[None] = attrs.field(init=False)
 
     async def __aenter__(self) -> Self:
         self._room.set()
         self._thread = ThreadPoolExecutor(1, "fleetmesh-intake")
-        self._task = asyncio.create_task(self._run())
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self._run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._task is not None
         self._task.cancel()
-        await asyncio.wait([self._task])
-        for _, done in self._waiting:
-            done.cancel()
-        self._thread.shutdown()
+        # An error of whoever entered goes on as it is; that of the task that takes in cancels him.
+        cancelled = isinstance(error, asyncio.CancelledError)
+        try:
+            await self._tasks.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
+        finally:
+            for _, done in self._waiting:
+                done.cancel()
+            self._thread.shutdown()
 
     async def give(self, piece: Piece) -> asyncio.Future[Taken]:
         """
@@ -172,31 +177,64 @@ class Intake:
         return batch
 
 
+@attrs.frozen
+class _Read:
+    """
+    A piece that is decoded.
+
+    Attributes:
+        records: By their names.
+        gone: What is to be forgotten.
+    """
+
+    member: Member
+    records: dict[str, Record]
+    rejected: dict[str, WireError]
+    gone: list[RecordKey]
+
+    @property
+    def taken(self) -> Taken:
+        return Taken(
+            tuple(name for name in self.records if name not in self.rejected),
+            self.rejected,
+            tuple(name for _, name in self.gone),
+        )
+
+
 def _take(mesh: Mesh, pieces: list[Piece]) -> list[Taken]:
-    said: list[tuple[Member, list[Record], list[RecordKey]]] = []
-    taken = []
-    for piece in pieces:
-        records, names, rejected = _decoded(piece)
-        gone = [piece.name(key) for key in piece.deletes]
-        kind = RECORD_KIND[piece.kind]
-        if piece.names is not None:
-            gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
-        said.append((piece.member, records, [(kind, name) for name in gone]))
-        taken.append(Taken(tuple(names), rejected, tuple(gone)))
-    hear_all(mesh, said)
-    return taken
+    read = [_read(piece) for piece in pieces]
+    try:
+        hear_all(mesh, [(each.member, each.records.values(), each.gone) for each in read])
+    except ValueError:
+        # The mesh is as it was. All but what it refuses is taken in, in the same order.
+        for each in read:
+            each.rejected.update(_take_parts(mesh, each.member, list(each.records.items())))
+            hear_all(mesh, [(each.member, (), each.gone)])
+    return [each.taken for each in read]
 
 
-def _decoded(piece: Piece) -> tuple[list[Record], list[str], dict[str, WireError]]:
-    records: list[Record] = []
-    names: list[str] = []
-    rejected: dict[str, WireError] = {}
+def _take_parts(mesh: Mesh, member: Member, records: list[tuple[str, Record]]) -> dict[str, WireError]:
+    """Take in records of which a mesh may refuse some; those, and why."""
+    try:
+        hear_all(mesh, [(member, [record for _, record in records], ())])
+    except ValueError as error:
+        if len(records) == 1:
+            return {records[0][0]: WireError("", str(error))}
+        half = len(records) // 2
+        return _take_parts(mesh, member, records[:half]) | _take_parts(mesh, member, records[half:])
+    return {}
+
+
+def _read(piece: Piece) -> _Read:
+    kind = RECORD_KIND[piece.kind]
+    gone = [piece.name(key) for key in piece.deletes]
+    if piece.names is not None:
+        gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
+    read = _Read(piece.member, {}, {}, [(kind, name) for name in gone])
     for entry in piece.puts:
         name = piece.name(entry.key)
         try:
-            records.append(decode(piece.kind, name, entry.value, piece.exporter))
+            read.records[name] = decode(piece.kind, name, entry.value, piece.exporter)
         except WireError as error:
-            rejected[name] = error
-        else:
-            names.append(name)
-    return records, names, rejected
+            read.rejected[name] = error
+    return read

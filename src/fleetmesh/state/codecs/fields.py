@@ -42,10 +42,13 @@ def check_cluster_id(got: int, exporter: Exporter, field: str = "clusterID") -> 
 def check_key(namespace: str, name: str, key: str) -> None:
     """
     Raises:
-        WireError: The value is of another object than its key, or doesn't say of which.
+        WireError: The value is of another object than its key, or doesn't say of which. Stricter than Cilium:
+            a namespace with a slash, of which the key does not tell where it ends.
     """
     if not namespace:
         raise WireError("namespace", "is unset")
+    if "/" in namespace:
+        raise WireError("namespace", f"is {shown(namespace)}, with a slash")
     if not name:
         raise WireError("name", "is unset")
     if f"{namespace}/{name}" != key:
