@@ -54,15 +54,25 @@ async def run(
             raise ValueError(f"no store for {', '.join(lacking)}, which other processes run")
     declared = frozenset(name for name, member in mesh.members.items() if member.outside)
     clock = SystemClock() if clock is None else clock
-    async with Intake(mesh, clock) as intake, asyncio.TaskGroup() as tasks:
-        live = Live(mesh, store, clock, intake, Seats(mesh, declared), tasks)
-        mesh.listeners.add(live._told)
-        try:
-            live._begin()
-            yield live
-        finally:
-            mesh.listeners.remove(live._told)
-            live._stop()
+    leases = None if isinstance(store, Mapping) else LeasePool(store)
+    failure: Exception | None = None
+    try:
+        async with Intake(mesh, clock) as intake, asyncio.TaskGroup() as tasks:
+            live = Live(mesh, store, leases, clock, intake, Seats(mesh, declared), tasks)
+            mesh.listeners.add(live._told)
+            try:
+                live._begin()
+                yield live
+            except Exception as error:  # noqa: BLE001  # raised again, but not in a group
+                failure = error
+            finally:
+                mesh.listeners.remove(live._told)
+                live._stop()
+    finally:
+        if leases is not None:
+            await leases.close()
+    if failure is not None:
+        raise failure
 
 
 @attrs.define(eq=False)
@@ -76,6 +86,7 @@ class Live:
 
     mesh: Mesh
     _store: Store | Mapping[str, Store]
+    _leases: LeasePool | None
     _clock: Clock
     _intake: Intake
     _seats: Seats
@@ -83,9 +94,10 @@ class Live:
     _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
     _remotes: dict[str, tuple[RemoteCluster, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
     _publishing: dict[str, tuple[Publishing, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
-    _leases: LeasePool | None = attrs.field(default=None, init=False)
     _queues: list[asyncio.Queue[Delta]] = attrs.field(factory=list, init=False)
     _leaving: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _stores: dict[str, Store] = attrs.field(factory=dict, init=False)
+    _over: bool = attrs.field(default=False, init=False)
 
     # Asking
 
@@ -122,6 +134,7 @@ class Live:
         Wait until all that the others had when they were listed is in force, and all that this process has is
         published. It can take for ever: others may not be there.
         """
+        self._follow_members()  # it may have changed without having told yet
         for remote, _ in list(self._remotes.values()):
             await remote.synced()
         for publishing, _ in list(self._publishing.values()):
@@ -134,32 +147,34 @@ class Live:
         Hear a cluster through a store of its own, or through another one than before. It joins the mesh once
         the store says what it is.
         """
-        known = self._remotes.pop(name, None)
-        if known is not None:
-            known[1].cancel()
+        self._stop_hearing(name)
+        self._stores[name] = store
         self._hear(name, store)
 
     async def disconnect(self, name: str) -> None:
         """Stop hearing a cluster, and forget all that is known of it. One that isn't heard is passed over."""
-        known = self._remotes.pop(name, None)
+        self._stores.pop(name, None)
+        known = self._remotes.get(name)
         if known is not None:
             remote, task = known
             task.cancel()
             await asyncio.wait([task])
             await remote.drain()
+            if self._remotes.get(name) is known:  # until now nobody was to hear it anew
+                del self._remotes[name]
 
     # Inside
 
     def _begin(self) -> None:
         if isinstance(self._store, Mapping):
+            self._stores.update(self._store)
             for name, store in self._store.items():
                 if name not in self.mesh.members or self.mesh.members[name].outside:
                     self._hear(name, store)
-        else:
-            self._leases = LeasePool(self._store)
         self._follow_members()
 
     def _stop(self) -> None:
+        self._over = True
         for _, task in (*self._remotes.values(), *self._publishing.values()):
             task.cancel()
         for task in self._leaving:
@@ -167,12 +182,29 @@ class Live:
 
     def _told(self, delta: Delta) -> None:
         """In the thread of whoever wrote."""
-        self._loop.call_soon_threadsafe(self._note, delta)
+        self._loop.call_soon_threadsafe(self._note, delta, self._seats.lost())
 
-    def _note(self, delta: Delta) -> None:
+    def _note(self, delta: Delta, lost: tuple[str, ...]) -> None:
         for queue in self._queues:
             queue.put_nowait(delta)
+        if self._over:
+            return  # what is begun now nobody would end
+        for name in lost:
+            self._lost(name)
         self._follow_members()
+
+    def _lost(self, name: str) -> None:
+        """A cluster that is heard was let go of by whoever has the mesh; it may be back already."""
+        member = self.mesh.members.get(name)
+        if member is None or not member.outside:
+            self._stop_hearing(name)
+        elif name in self._remotes:
+            self._remotes[name][0].begin_anew()
+
+    def _stop_hearing(self, name: str) -> None:
+        known = self._remotes.pop(name, None)
+        if known is not None:
+            known[1].cancel()
 
     def _follow_members(self) -> None:
         members = self.mesh.members
@@ -183,12 +215,12 @@ class Live:
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
         for name, member in members.items():
-            store = self._store.get(name) if isinstance(self._store, Mapping) else self._store
+            store = self._stores.get(name) if isinstance(self._store, Mapping) else self._store
             if store is None:
                 continue
             if not member.outside:
                 self._publish(name, store)
-            elif name not in self._remotes and not isinstance(self._store, Mapping):
+            elif name not in self._remotes:
                 self._hear(name, store)
 
     def _publish(self, name: str, store: Store) -> None:

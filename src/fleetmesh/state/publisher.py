@@ -76,18 +76,21 @@ class Publisher:
         self._meanwhile: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        self._work = asyncio.get_running_loop().create_task(self._publication.run())
+        self._tasks = await asyncio.TaskGroup().__aenter__()
+        self._work = self._tasks.create_task(self._publication.run())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._work.cancel()
-        await asyncio.wait([self._work])
-        if not self._shared:
-            await self._leases.close()
-        if not self._work.cancelled():
-            self._work.result()
+        # An error of whoever entered goes on as it is; one of the work cancels him.
+        cancelled = isinstance(error, asyncio.CancelledError)
+        try:
+            await self._tasks.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
+        finally:
+            if not self._shared:
+                await self._leases.close()
 
     def configure(self, config: ClusterConfig) -> None:
         """Say something else of the member."""

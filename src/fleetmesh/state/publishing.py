@@ -42,17 +42,10 @@ class Publishing:
     _current: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
-        member = self._mesh.members[self._name]
-        config = ClusterConfig(
-            cluster_id=member.cluster_id,
-            max_connected_clusters=self._mesh.max_connected_clusters,
-            service_exports_enabled=True,
-            endpoint_slices_export_mode="services-and-endpointslices",
-        )
         self._publisher = Publisher(
             self._store,
             cluster=self._name,
-            config=config,
+            config=self._config_of(self._mesh.members[self._name].cluster_id),
             cached=self._cached,
             clock=self._clock,
             leases=self._leases,
@@ -84,13 +77,22 @@ class Publishing:
                 view = self._mesh.viewpoint()
                 member = view.members.get(self._name)
                 if member is None:
-                    return  # it has left, and is withdrawn
+                    continue  # it has left, and is about to be withdrawn
+                self._publisher.configure(self._config_of(member.cluster_id))
                 records = await asyncio.to_thread(records_of, view, self._name, None)
                 await self._publisher.publish(records)
                 self._last = member
                 self.look()
                 if not self._news.is_set():
                     self._current.set()
+
+    def _config_of(self, cluster_id: int) -> ClusterConfig:
+        return ClusterConfig(
+            cluster_id=cluster_id,
+            max_connected_clusters=self._mesh.max_connected_clusters,
+            service_exports_enabled=True,
+            endpoint_slices_export_mode="services-and-endpointslices",
+        )
 
     async def flushed(self) -> None:
         """Wait until what the member has now is in the store."""

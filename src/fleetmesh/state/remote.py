@@ -98,6 +98,10 @@ class RemoteCluster:
                 tasks.create_task(self._hear_heartbeats())
                 tasks.create_task(self._hear_config())
                 tasks.create_task(self._look_at_its_age())
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self._tasks = None  # nothing is begun any more
         finally:
             self._last_heard = self._clock.monotonic()
             self._last_error = "nobody listens to it any more"
@@ -110,6 +114,13 @@ class RemoteCluster:
         self._synced.clear()
         self._rejections.forget()
         self._tell()
+
+    def begin_anew(self) -> None:
+        """Take a seat again and list all that it has, as the member that it was has left the mesh."""
+        if self._config is not None and self._tasks is not None:
+            self._member = None
+            self._tasks.create_task(self._begin(self._config))
+            self._tell()
 
     async def synced(self) -> None:
         """Wait until all that it had when it was listed is in force."""
@@ -175,11 +186,13 @@ class RemoteCluster:
         self._tell()
 
     async def _begin(self, config: ClusterConfig) -> None:
-        assert self._tasks is not None
+        self._sessions += 1
+        session = self._sessions
         if self._session is not None:
             self._session.cancel()
             await asyncio.wait([self._session])
-        self._sessions += 1
+        if self._tasks is None or session != self._sessions:
+            return
         self._synced.clear()
         self._listeners.clear()
         self._rejections.forget()
@@ -231,11 +244,9 @@ class RemoteCluster:
 
     def _evicted(self, session: int) -> None:
         """Another cluster has taken its seat: it begins anew, and waits for the seat."""
-        if session != self._sessions or self._config is None or self._tasks is None:
-            return
-        self._member, self._conflict = None, MeshError("another cluster has taken its id")
-        self._tasks.create_task(self._begin(self._config))
-        self._tell()
+        if session == self._sessions:
+            self._conflict = MeshError("another cluster has taken its id")
+            self.begin_anew()
 
     def _wanted(self, config: ClusterConfig) -> list[Kind]:
         wanted = list(_ALWAYS)
@@ -259,7 +270,8 @@ class RemoteCluster:
         try:
             await self._carry(member, exporter, kind, cached=cached)
         except asyncio.CancelledError:
-            if kind not in self._revoking:
+            task = asyncio.current_task()
+            if kind not in self._revoking or (task is not None and task.cancelling() > 1):
                 raise
             self._revoking.discard(kind)
             # Its services were withdrawn: what it has when it comes back is listed anew.

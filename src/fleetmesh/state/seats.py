@@ -30,6 +30,18 @@ class Seats:
     _mesh: Mesh
     declared: frozenset[str] = frozenset()
     _evicted: dict[str, Callable[[], None]] = attrs.field(factory=dict, init=False)
+    _taken: dict[str, Member] = attrs.field(factory=dict, init=False)
+
+    def lost(self) -> tuple[str, ...]:
+        """
+        Members that somebody else has let go of since this was asked last. To be asked while the mesh can't
+        change: who comes back at once has missed what was heard meanwhile all the same.
+        """
+        members = self._mesh.members
+        lost = tuple(name for name, member in list(self._taken.items()) if members.get(name) is not member)
+        for name in lost:
+            self._taken.pop(name, None)
+        return lost
 
     def take(self, name: str, cluster_id: int, evicted: Callable[[], None]) -> Member:
         """
@@ -42,7 +54,7 @@ class Seats:
             MeshError: Another one has the id, or it can't be had. The mesh is as it was, but for what was
                 known of the cluster under another id.
         """
-        mesh, known = self._mesh, self._mesh.members.get(name)
+        known = self._mesh.members.get(name)
         if known is not None and not known.outside:
             raise MeshError(f"{name!r} is run by this process, so that it can't be a remote cluster too")
         if known is not None and known.cluster_id != cluster_id:
@@ -50,11 +62,12 @@ class Seats:
                 raise MeshError(
                     f"{name!r} says that its cluster id is {cluster_id}; declared is {known.cluster_id}"
                 )
-            mesh.leave(name)
+            self._give_up(name)
             known = None
         if known is None:
             known = self._join(name, cluster_id)
         self._evicted[name] = evicted
+        self._taken[name] = known
         return known
 
     def leave(self, name: str) -> None:
@@ -62,7 +75,11 @@ class Seats:
         self._evicted.pop(name, None)
         member = self._mesh.members.get(name)
         if member is not None and member.outside:
-            self._mesh.leave(name)
+            self._give_up(name)
+
+    def _give_up(self, name: str) -> None:
+        self._taken.pop(name, None)
+        self._mesh.leave(name)
 
     def _join(self, name: str, cluster_id: int) -> Member:
         mesh = self._mesh
@@ -72,6 +89,6 @@ class Seats:
             owner = next(each.name for each in mesh.members.values() if each.cluster_id == cluster_id)
             if mesh.mode != "strict" or owner not in self._evicted or owner in self.declared or owner < name:
                 raise
-        mesh.leave(owner)
+        self._give_up(owner)
         self._evicted.pop(owner)()
         return mesh.join(name, cluster_id=cluster_id, outside=True)
