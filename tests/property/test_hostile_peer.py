@@ -208,7 +208,7 @@ def slices(draw: st.DrawFn) -> Value:
             EndpointPort(
                 port=draw(st.sampled_from([None, 0, -1, 80, (1 << 31) - 1])),
                 name=draw(words),
-                protocol=draw(PROTOCOLS),  # type: ignore[arg-type]
+                protocol=draw(PROTOCOLS),
             )
             for _ in range(draw(st.integers(0, 2)))
         ),
