@@ -63,6 +63,12 @@ KINDS_OF_STATE = (
         "Find what kept this process from its store: its load, the way, or the store.",
     ),
     FindingKind(
+        "member-without-store",
+        "error",
+        "Another process runs a member, and there is no store to hear it through.",
+        "Say where its store is, or let this process run the member.",
+    ),
+    FindingKind(
         "record-not-published",
         "warning",
         "A record can't be written to a store; what was written of it before stays.",
@@ -120,7 +126,7 @@ KINDS_OF_STATE = (
         "store-not-cilium",
         "warning",
         "A store holds nothing of Cilium's.",
-        "Check the address: is this the etcd of a clustermesh-apiserver, or of a fleetmesh?",
+        "Check the address: it should be the etcd of a clustermesh-apiserver, or of a fleetmesh.",
     ),
     FindingKind(
         "store-unavailable",

@@ -209,7 +209,7 @@ def test_slices_say_more_than_services_in_mode_strict_only() -> None:
         endpoints=(draining,),
         ports=(EndpointPort(port=8080, name="http"),),
     )
-    states = {}
+    states: dict[str, list[str]] = {}
     modes: tuple[Mode, ...] = ("cilium", "strict")
     for mode in modes:
         mesh = fm.Mesh("shop", mode=mode)
