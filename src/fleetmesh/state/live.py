@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.findings import Finding
+from fleetmesh.findings import Finding, finding
+from fleetmesh.mesh.report import ordered
 from fleetmesh.state.addresses import contested_addresses
 from fleetmesh.state.clock import Clock, SystemClock
 from fleetmesh.state.intake import Intake
@@ -23,7 +24,9 @@ from fleetmesh.state.seats import Seats
 
 if TYPE_CHECKING:
     from fleetmesh.mesh import Delta, Mesh
+    from fleetmesh.state.publication import Phase as PublicationPhase
     from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.remote_status import Phase as RemotePhase
     from fleetmesh.state.remote_status import RemoteStatus
     from fleetmesh.state.store import Store
 
@@ -112,12 +115,31 @@ class Live:
         return MappingProxyType({name: self._publishing[name][0].status for name in sorted(self._publishing)})
 
     @property
+    def phases(self) -> tuple[tuple[str, RemotePhase | PublicationPhase], ...]:
+        """
+        Of the clusters that are heard, then of the members that are published, by name: what of `remotes` and
+        `publications` can be asked often.
+        """
+        heard = ((name, self._remotes[name][0].phase) for name in sorted(self._remotes))
+        published = ((name, self._publishing[name][0].status.phase) for name in sorted(self._publishing))
+        return (*heard, *published)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What is worth telling about the stores and those who are heard; those of the mesh are its own."""
+        return ordered([*self.store_findings, *contested_addresses(self.mesh.viewpoint())])
+
+    @property
+    def store_findings(self) -> tuple[Finding, ...]:
+        """Those of them that cost nothing that grows with what is published."""
         found = [each for remote, _ in self._remotes.values() for each in remote.status.findings]
         found += (each for publishing, _ in self._publishing.values() for each in publishing.findings)
-        found += contested_addresses(self.mesh.viewpoint())
-        return tuple(dict.fromkeys(sorted(found, key=lambda each: (each.severity, each.code, each.subject))))
+        found += (
+            finding("member-without-store", f"Cluster {name}", "another process runs it, and it isn't heard")
+            for name, member in self.mesh.members.items()
+            if member.outside and name not in self._remotes
+        )
+        return ordered(found)
 
     async def changes(self) -> AsyncIterator[Delta]:
         """Every transaction of the mesh from now on, in order, whoever made it."""
