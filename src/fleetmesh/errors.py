@@ -193,7 +193,9 @@ class TopologyError(MeshError, ValueError):
 
 
 class StoreError(FleetmeshError):
-    """The base of what goes wrong with a store outside of the process. What was known before stays in force."""
+    """
+    The base of what goes wrong with a store outside of the process. What was known before stays in force.
+    """
 
 
 class StoreUnavailableError(StoreError):
@@ -211,7 +213,9 @@ class StoreDeniedError(StoreError):
 
 
 class StoreConflictError(StoreError):
-    """Raised when a condition of a transaction does not hold any more; nothing was done. Read again, and repeat."""
+    """
+    Raised when a condition of a transaction does not hold any more; nothing was done. Read again, and repeat.
+    """
 
 
 class CompactedError(StoreError):
@@ -224,13 +228,15 @@ class CompactedError(StoreError):
 
 
 class LeaseLostError(StoreError):
-    """Raised when a lease has run out or was revoked, and its keys with it. Take a new one and write them again."""
+    """
+    Raised when a lease has run out or was revoked, and its keys with it. Take a new one and write them again.
+    """
 
 
 class NoSpaceError(StoreError):
     """
-    Raised when a store has no room to write (etcd's alarm NOSPACE); it can still be read. Compact and
-    defragment it, or raise its quota, and disarm the alarm.
+    Raised when a store has no room to write (etcd's alarm NOSPACE); it can still be read. The write that fills
+    it may have been carried out. Compact and defragment it, or raise its quota, and disarm the alarm.
     """
 
 

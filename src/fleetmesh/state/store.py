@@ -165,7 +165,7 @@ class Store(Protocol):
         Raises:
             ConflictError: A condition does not hold; nothing was done.
             LeaseLostError: A lease isn't there any more; nothing was done.
-            NoSpaceError: The store has no room; it can be read.
+            NoSpaceError: The store has no room; it can be read. What filled it may have been done.
         """
 
     async def grant(self, ttl: float) -> Lease:
