@@ -18,7 +18,7 @@ from fleetmesh.mesh.judging import follow, follow_services, held_judge_of, judge
 from fleetmesh.mesh.policy_change import PolicyChange
 from fleetmesh.mesh.policy_tables import ClusterTables
 from fleetmesh.mesh.population import Counted, JudgedPopulation, population_of
-from fleetmesh.mesh.whereabouts import Address, Whereabouts
+from fleetmesh.mesh.whereabouts import Address, PodName, Whereabouts, Whom
 from fleetmesh.policy.decision import Decision, End, FlowVerdict, Side, worst
 from fleetmesh.policy.judge import Conflict, Flow, PolicyJudge
 from fleetmesh.policy.labels import K8S, Label, LabelSet, ports_of, reserved
@@ -151,10 +151,7 @@ class Deciding:
         member = self.view.members[name]
         for labels in member._store.identities:
             self._know(name, labels)
-        for pods in member._store.pods.values():
-            for pod in pods.values():
-                self.whereabouts.settle(member, pod)
-        self.whereabouts.settle_nodes(member)
+        self.whereabouts.settle_all(member)
 
     def meet_all(self) -> None:
         """Take in all members, as whoever asks by addresses has to."""
@@ -236,7 +233,7 @@ class Deciding:
         assert pod is not None, "ends are checked first"
         return pod
 
-    def _number_of(self, name: tuple[str, str, str]) -> tuple[int, int]:
+    def _number_of(self, name: PodName) -> Whom:
         """Of a pod's identity, and of its cluster; zeros where it goes with its cluster, or at all."""
         cluster, namespace, pod = name
         member = self.view.members.get(cluster)

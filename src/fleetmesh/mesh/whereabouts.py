@@ -5,9 +5,9 @@ Who is at an address: the pods and nodes of a mesh.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -22,6 +22,9 @@ Address = IPv4Address | IPv6Address
 PodName = tuple[str, str, str]
 """Cluster, namespace, name."""
 
+Whom: TypeAlias = tuple[int, int]
+"""The number of an identity, and the id of its cluster."""
+
 
 @attrs.define(eq=False)
 class Whereabouts:
@@ -30,51 +33,99 @@ class Whereabouts:
         identity: The number of a pod that is there, and its cluster's id.
         book: For data paths: of each address the identity and cluster of its first pod by name, else of its
             first node, which to other clusters is `remote-node`.
-        contested: Addresses of several pods: which of them is meant depends on whom one hears.
+        _first: Of each address its first pod by name.
+        _others: Of addresses that several pods have, the other ones, sorted.
     """
 
-    identity: Callable[[PodName], tuple[int, int]]
+    identity: Callable[[PodName], Whom]
     book: _core.AddressBook = attrs.field(factory=_core.AddressBook, init=False)
-    contested: set[str] = attrs.field(factory=set, init=False)
-    _pods: dict[str, tuple[PodName, ...]] = attrs.field(factory=dict, init=False)
+    _first: dict[str, PodName] = attrs.field(factory=dict, init=False)
+    _others: dict[str, tuple[PodName, ...]] = attrs.field(factory=dict, init=False)
     _nodes: dict[str, Counter[tuple[str, int]]] = attrs.field(factory=dict, init=False)
     _nodes_of: dict[str, tuple[tuple[str, int], tuple[str, ...]]] = attrs.field(factory=dict, init=False)
 
-    def pods_at(self, address: Address) -> Iterable[PodName]:
+    @property
+    def contested(self) -> Collection[str]:
+        """Addresses of several pods: which of them is meant depends on whom one hears."""
+        return self._others.keys()
+
+    def pods_at(self, address: Address) -> tuple[PodName, ...]:
         """In the order of their names, whichever came first."""
-        return self._pods.get(str(address), ())
+        return self._pods_at(str(address))
+
+    def _pods_at(self, address: str) -> tuple[PodName, ...]:
+        first = self._first.get(address)
+        return () if first is None else (first, *self._others.get(address, ()))
 
     def node_at(self, address: Address) -> str | None:
         """The member whose node has that address."""
         found = self._nodes.get(str(address))
         return min(found)[0] if found else None
 
+    def settle_all(self, member: MemberView) -> None:
+        """All pods and nodes of a member have come."""
+        whom = self._whom(member)
+        for pods in member._store.pods.values():
+            for pod in pods.values():
+                self._settle(member, pod, whom(pod))
+        self.settle_nodes(member)
+
     def settle(self, member: MemberView, pod: Pod) -> None:
         """A pod has come; one on its node's network has the node's address."""
+        self._settle(member, pod, self.identity((member.name, pod.namespace, pod.name)))
+
+    def _whom(self, member: MemberView) -> Callable[[Pod], Whom]:
+        """
+        Who the pods of a member are. What the records of one that is heard say is worked out once for all
+        that have the same identity.
+        """
+        heard = member._store.heard
+        known: dict[int, Whom] = {}
+
+        def by_name(pod: Pod) -> Whom:
+            return self.identity((member.name, pod.namespace, pod.name))
+
+        def by_record(pod: Pod) -> Whom:
+            assert heard is not None
+            number = heard.ips[pod.addresses[0]].identity
+            found = known.get(number)
+            if found is None:
+                found = known[number] = by_name(pod)
+            return found
+
+        return by_name if heard is None else by_record
+
+    def _settle(self, member: MemberView, pod: Pod, whom: Whom) -> None:
         for address in map(_canonical, pod.addresses):
             if pod.template.host_network:
                 self._add_node(address, (member.name, member.cluster_id))
+                self._note(address)
+                continue
+            name = (member.name, pod.namespace, pod.name)
+            if self._first.setdefault(address, name) is name:
+                self.book.set(address, *whom)
             else:
-                name = (member.name, pod.namespace, pod.name)
-                found = self._pods.get(address, ())
-                self._pods[address] = tuple(sorted((*found, name))) if found else (name,)
-                if found:
-                    self.contested.add(address)
-            self._note(address)
+                self._set_pods(address, sorted((*self._pods_at(address), name)))
 
     def unsettle(self, member: MemberView, pod: Pod) -> None:
         """It has gone."""
         for address in map(_canonical, pod.addresses):
             if pod.template.host_network:
                 self._remove_node(address, (member.name, member.cluster_id))
+                self._note(address)
             else:
-                left = list(self._pods.pop(address))
+                left = list(self._pods_at(address))
                 left.remove((member.name, pod.namespace, pod.name))
-                if len(left) < 2:
-                    self.contested.discard(address)
-                if left:
-                    self._pods[address] = tuple(left)
-            self._note(address)
+                self._set_pods(address, left)
+
+    def _set_pods(self, address: str, pods: Sequence[PodName]) -> None:
+        self._first.pop(address, None)
+        self._others.pop(address, None)
+        if pods:
+            self._first[address] = pods[0]
+        if len(pods) > 1:
+            self._others[address] = tuple(pods[1:])
+        self._note(address)
 
     def settle_nodes(self, member: MemberView) -> None:
         """The nodes of a member, in the place of those before."""
@@ -110,9 +161,9 @@ class Whereabouts:
             del self._nodes[address]
 
     def _note(self, address: str) -> None:
-        pods, nodes = self._pods.get(address), self._nodes.get(address)
-        if pods:
-            self.book.set(address, *self.identity(pods[0]))
+        first, nodes = self._first.get(address), self._nodes.get(address)
+        if first is not None:
+            self.book.set(address, *self.identity(first))
         elif nodes:
             self.book.set(address, RESERVED["remote-node"], min(nodes)[1])
         else:
