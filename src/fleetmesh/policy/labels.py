@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from operator import attrgetter
 
 import attrs
 
@@ -39,6 +40,10 @@ _OWNED = "io.cilium.k8s"
 _MOST_LABEL_VALUE = 63
 _PROTOCOLS: Mapping[str, Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 _SERVICE_NAME = re.compile(r"([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*")
+
+
+_PARTS = attrgetter("source", "key", "value")
+"""What labels are sorted by: as they are themselves, in a fraction of the time."""
 
 
 @attrs.frozen(order=True)
@@ -86,7 +91,7 @@ class LabelSet:
     @classmethod
     def of(cls, labels: Iterable[Label]) -> LabelSet:
         """Of two with one key the last stays, whatever its source."""
-        return cls(tuple(sorted({each.key: each for each in labels}.values())))
+        return cls(tuple(sorted({each.key: each for each in labels}.values(), key=_PARTS)))
 
     def __iter__(self) -> Iterator[Label]:
         return iter(self.labels)
