@@ -136,7 +136,7 @@ def _fold(value: Any, type_: Any) -> Any:
         inner = get_args(type_)[1] if get_origin(type_) is dict else Any
         return {text(name): _fold(each, inner) for name, each in value}
     if isinstance(value, list):
-        inner = get_args(type_)[0] if get_origin(type_) is list else Any
+        inner = get_args(type_)[0] if get_origin(type_) in {list, tuple} else Any
         return [_fold(each, inner) for each in value]
     return value
 

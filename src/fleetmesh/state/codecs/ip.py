@@ -4,6 +4,7 @@ Addresses and whose they are (Cilium pkg/identity/identity.go, `IPIdentityPair`;
 
 from __future__ import annotations
 
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -23,7 +24,7 @@ _RESERVED = 256
 """Numbers below it mean the same in each cluster."""
 
 
-class _NamedPort(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
+class _NamedPort(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True):
     name: str | None = None
     port: UInt16 | None = None
     protocol: str | None = None
@@ -54,7 +55,7 @@ class _Pair(
     namespace: str | None = None
     pod: str | None = None
     service_account: str | None = None
-    named_ports: list[_NamedPort | None] | None = None
+    named_ports: tuple[_NamedPort | None, ...] | None = None
 
 
 _READER = gojson.Reader(_Pair)
@@ -124,8 +125,12 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IpRecord:
     )
 
 
-def _named_ports(found: list[_NamedPort | None]) -> tuple[tuple[str, int, str], ...]:
-    """Null is a port without a name and number, which nobody asks for."""
+@lru_cache(maxsize=4096)
+def _named_ports(found: tuple[_NamedPort | None, ...]) -> tuple[tuple[str, int, str], ...]:
+    """
+    Null is a port without a name and number, which nobody asks for. All pods of a workload have the same, and
+    share what they have.
+    """
     return tuple(
         (intern(each.name or ""), each.port or 0, intern(each.protocol or ""))
         for each in found
