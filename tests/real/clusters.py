@@ -263,6 +263,32 @@ class Cluster:
         self._stack.close()
 
 
+class KubeControllerManager:
+    """The controllers of a cluster that make EndpointSlices; no kubelet or scheduler is needed for them."""
+
+    def __init__(self, folder: Path, api: KubeApiServer) -> None:
+        (port,) = free_ports(1)
+        certificates = folder / "controller-manager"
+        certificates.mkdir()
+        self._running = Running(
+            [
+                servers.binary("kube-controller-manager"),
+                f"--kubeconfig={api.kubeconfig}",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={port}",
+                f"--cert-dir={certificates}",
+                "--controllers=endpointslice-controller",
+                "--use-service-account-credentials=false",
+                "--authentication-skip-lookup=true",
+            ],
+            folder / "kube-controller-manager.log",
+        )
+
+    def stop(self) -> None:
+        self._running.stop()
+
+
 class KvStoreMesh:
     """
     Cilium's mirror of remote clusters into an etcd.

@@ -28,11 +28,11 @@ from fleetmesh.state.codecs import Exporter, zstd
 from fleetmesh.state.etcd import EtcdStore
 from fleetmesh.state.live import run
 from real import servers
-from real.clusters import Cluster, KvStoreMesh
+from real.clusters import Cluster, KubeControllerManager, KvStoreMesh
 from real.etcd_server import Etcd
 
 pytestmark = [
-    pytest.mark.real("etcd", "etcd-3.4", "kvstore", "clustermesh-apiserver", "kube-apiserver"),
+    pytest.mark.real(*servers.PACKAGES, "etcd-3.4"),
     pytest.mark.timeout(300),
 ]
 
@@ -328,3 +328,80 @@ def test_kvstoremesh_mirrors_what_is_published_here(
                 key for key in theirs if key.startswith(prefix)
             }
         assert published["cilium/cluster-config/gamma"] == theirs["cilium/cluster-config/gamma"]
+
+
+# What Kubernetes' controllers make of pods
+
+
+def running_pod(name: str, node: str, *addresses: str, ready: bool = True, **labels: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "spec": {
+            "nodeName": node,
+            "containers": [
+                {"name": "c", "image": "i", "ports": [{"name": "web", "containerPort": 8080}]},
+            ],
+        },
+        "status": {
+            "phase": "Running",
+            "podIP": addresses[0],
+            "podIPs": [{"ip": each} for each in addresses],
+            "hostIP": "172.18.4.1",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+        },
+    }
+
+
+def test_what_is_made_of_pods_is_published_alike(tmp_path: Path) -> None:
+    """By Kubernetes' own controllers, and by those of a mesh that has nothing but the pods."""
+    node = {"topology.kubernetes.io/zone": "z1"}
+    objects: Objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": node}},
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n2"}},
+        running_pod("cart-0", "n1", "10.4.1.1", app="cart"),
+        running_pod("cart-1", "n2", "10.4.1.2", "fd00:4::2", app="cart"),
+        running_pod("cart-2", "n2", "10.4.1.3", app="cart", ready=False),
+        running_pod("db-0", "n1", "10.4.1.4", app="db"),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": "cart",
+                "namespace": "shop",
+                "annotations": {"service.cilium.io/global": "true"},
+            },
+            "spec": {
+                "selector": {"app": "cart"},
+                "ports": [{"name": "http", "port": 80, "targetPort": "web"}],
+                "clusterIP": "10.99.0.9",
+                "ipFamilyPolicy": "PreferDualStack",
+            },
+        },
+    ]
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(tmp_path / "delta", "delta", 4))
+        controllers = KubeControllerManager(tmp_path, cluster.api)
+        stack.callback(controllers.stop)
+        cluster.api.apply(objects)
+        cluster.publish()
+
+        def written(kind: str) -> dict[str, bytes]:
+            return plain(below(cluster.etcd, f"cilium/state/{kind}/"))
+
+        def made_here(kind: str, *, slices: bool) -> dict[str, bytes]:
+            slice_kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
+            found = cluster.api.objects([*objects, *([slice_kind] * slices)])
+            mesh = fm.Mesh("m")
+            text = "".join(f"---\n{json.dumps(each)}\n" for each in found)
+            mesh.join("delta", cluster_id=4).apply(text)
+            values = written_here(mesh, "delta")
+            return {key: value for key, value in values.items() if key.startswith(f"cilium/state/{kind}/")}
+
+        until(lambda: len(written("endpointslices")), lambda: 2)
+        until(lambda: written("services"), lambda: made_here("services", slices=False))
+        assert b"10.4.1.2" in written("services")["cilium/state/services/v1/delta/shop/cart"]
+        assert written("services") == made_here("services", slices=True)
+        until(lambda: written("endpointslices"), lambda: made_here("endpointslices", slices=True))
