@@ -11,7 +11,8 @@ import pytest
 
 from doubles.directories import SELF_MANAGED, clusters, codes, forbid, write
 from doubles.mesh_manifests import SERVED, deployment, service
-from fleetmesh.mesh.watch import DirectoryWatcher, Update
+from fleetmesh.mesh.baseline import Update
+from fleetmesh.mesh.watch import DirectoryWatcher
 from fleetmesh.resources import Manifests, read_manifests
 
 

@@ -21,8 +21,9 @@ from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
 from fleetmesh.cli.words import cell
 from fleetmesh.mesh import Mesh
+from fleetmesh.mesh.baseline import Update
 from fleetmesh.mesh.mesh import Mode
-from fleetmesh.mesh.watch import DirectoryWatcher, Update
+from fleetmesh.mesh.watch import DirectoryWatcher
 
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
