@@ -37,7 +37,7 @@ from fleetmesh.resources.model import (
     Service,
     ServicePort,
 )
-from fleetmesh.services.annotations import GLOBAL, SHARED
+from fleetmesh.services.annotations import GLOBAL, HEADLESS, SHARED, ServiceAnnotations
 from fleetmesh.services.endpoints import SERVICE_NAME, SliceArguments, slice_arguments
 from fleetmesh.services.frontends import PROTOCOLS, compile_service
 from fleetmesh.services.workloads import ZONE
@@ -56,6 +56,7 @@ _READY_AND_SERVING = 3
 _GLOBAL: Mapping[str, str] = MappingProxyType({GLOBAL: "true"})
 _NOT_SHARED: Mapping[str, str] = MappingProxyType({GLOBAL: "true", SHARED: "false"})
 _WEIGHT = 100
+_NO_SLICE: SliceArguments = ([], [], _WEIGHT)
 
 PortMapKey: TypeAlias = tuple[tuple[str, tuple[str, int]], ...]
 Said: TypeAlias = "tuple[Member, Iterable[Record], Iterable[RecordKey]]"
@@ -295,7 +296,7 @@ class _Hearing:
         self._set_slices(name, {}, _slices(self.heard.services[name], self._pieces(name)))
 
     def _set_service(self, service: Service) -> None:
-        spec = compile_service(service).to_core()
+        spec = compile_service(service, annotations=_said(service)).to_core()
         self.change.core.set_service(self.member.cluster_id, service.namespace, service.name, spec)
 
     def _set_slices(
@@ -446,6 +447,23 @@ def _service_of(record: ServiceRecord) -> Service:
     )
 
 
+def _said(service: Service) -> ServiceAnnotations:
+    """What the annotations of `_service_of` say, with all else that counts for it."""
+    return _said_of(service.annotations is _GLOBAL, HEADLESS in service.labels, service.cluster_ip == "None")
+
+
+@lru_cache
+def _said_of(shared: bool, labelled: bool, without_ip: bool) -> ServiceAnnotations:  # noqa: FBT001  # a key
+    return ServiceAnnotations.of(
+        Service(
+            name="any",
+            annotations=_GLOBAL if shared else _NOT_SHARED,
+            labels={HEADLESS: ""} if labelled else {},
+            cluster_ip="None" if without_ip else "",
+        )
+    )
+
+
 def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dict[str, SliceArguments]:
     """
     What the core takes of a service's endpoints: the slices themselves, where they are known. Ports of other
@@ -456,14 +474,14 @@ def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dic
         found = {name: _arguments(each) for name, each in pieces.items()}
         return {f"={name}": given for name, given in found.items() if given is not None}
     by_ports: dict[PortMapKey, SliceArguments] = {}
+    known, of_ports = _NO_SLICE, None
     for address, ports in record.backends.items():
-        key = tuple(ports.items())
-        known = by_ports.get(key)
-        if known is None:
+        if ports is not of_ports:  # mostly they are one and the same, as it was read
+            key = tuple(ports.items())
             numbered = [
                 (name, PROTOCOLS[protocol], port) for name, (protocol, port) in key if protocol in PROTOCOLS
             ]
-            known = by_ports[key] = ([], numbered, _WEIGHT)
+            known, of_ports = by_ports.setdefault(key, ([], numbered, _WEIGHT)), ports
         zone, hints = record.zones.get(address, ("", ()))
         known[0].append(((address,), _READY_AND_SERVING, "", record.hostnames.get(address, ""), zone, hints))
     return {str(number): given for number, given in enumerate(by_ports.values())}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import product
 from typing import TYPE_CHECKING
@@ -60,7 +61,10 @@ class CompiledService:
         """The same as the core's own type."""
         from fleetmesh._core import ServiceSpec  # noqa: PLC0415 - compiling needs no built core, only this does
 
-        return ServiceSpec(**attrs.asdict(self, recurse=False))
+        return ServiceSpec(**{name: getattr(self, name) for name in _FIELDS})
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(CompiledService))
 
 
 def compile_service(
@@ -123,6 +127,7 @@ def record_frontends(service: Service) -> dict[str, RecordPorts]:
     return dict.fromkeys(service.cluster_ips or (service.cluster_ip,), ports)
 
 
+@lru_cache(maxsize=4096)
 def canonical(address: str) -> str | None:
     """
     The address as Go's netip writes it, `None` for what is no address or has a zone.
@@ -179,6 +184,7 @@ def _frontends(service: Service, exposed: str | None, *, enable_ipv6: bool) -> t
     return tuple(made[key] for key in sorted(made))
 
 
+@lru_cache(maxsize=4096)
 def _number(address: str) -> int:
     """The 16 bytes of an address as Go's As16 gives them."""
     parsed = ipaddress.ip_address(address)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -22,7 +22,10 @@ from fleetmesh.state.codecs.fields import UInt16, UInt32, check_cluster, check_c
 from fleetmesh.state.codecs.words import shown
 
 _MOST_KEPT = 512
-"""Bytes of a map of ports that is kept to be found again; a longer one nobody else has."""
+"""Bytes of a map of ports, or a zone, that is kept to be found again; a longer one nobody else has."""
+
+Zone: TypeAlias = tuple[str, tuple[str, ...]]
+"""A zone, and the zones of its hints."""
 
 
 class _Port(msgspec.Struct, rename="pascal", forbid_unknown_fields=True):
@@ -46,7 +49,7 @@ class _Service(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     frontends: dict[str, msgspec.Raw] | None = None
     backends: dict[str, msgspec.Raw] | None = None
     hostnames: dict[str, str | None] | None = None
-    zones: dict[str, _Zone | None] | None = None
+    zones: dict[str, msgspec.Raw] | None = None
     labels: dict[str, str | None] | None = None
     selector: dict[str, str | None] | None = None
     include_external: bool | None = None
@@ -58,8 +61,13 @@ class _Ports(msgspec.Struct, forbid_unknown_fields=True):
     ports: dict[str, _Port | None] | None = None
 
 
+class _Zoned(msgspec.Struct, forbid_unknown_fields=True):
+    zone: _Zone | None = None
+
+
 _READER = gojson.Reader(_Service)
 _PORTS = gojson.Reader(_Ports)
+_ZONED = gojson.Reader(_Zoned)
 
 
 def encode(record: ServiceRecord) -> bytes:
@@ -98,15 +106,16 @@ def decode(name: str, value: bytes, exporter: Exporter) -> ServiceRecord:
     check_cluster(read.cluster or "", exporter)
     check_key(read.namespace or "", read.name or "", name)
     check_cluster_id(read.cluster_id or 0, exporter)
+    backends = _ports_by_address(read.backends, "backends", null=False)
     return ServiceRecord(
         cluster=exporter.cluster,
         cluster_id=exporter.cluster_id,
         namespace=intern(read.namespace or ""),
         name=read.name or "",
-        frontends=_ports_by_address(read.frontends, "frontends"),
-        backends=_ports_by_address(read.backends, "backends"),
-        hostnames=_of_addresses(texts(read.hostnames)) if read.hostnames else EMPTY,
-        zones=_zones(read.zones) if read.zones else {},
+        frontends=_ports_by_address(read.frontends, "frontends", null=True),
+        backends=backends,
+        hostnames=_of_addresses(texts(read.hostnames), backends) if read.hostnames else EMPTY,
+        zones=_of_addresses(_zones(read.zones), backends) if read.zones else {},
         labels=texts(read.labels),
         selector=texts(read.selector),
         include_external=bool(read.include_external),
@@ -123,7 +132,10 @@ def _addressed(by_address: Mapping[str, PortMap]) -> dict[str, Any]:
     }
 
 
-def _ports_by_address(found: Mapping[str, msgspec.Raw] | None, field: str) -> Mapping[str, PortMap]:
+def _ports_by_address(
+    found: Mapping[str, msgspec.Raw] | None, field: str, *, null: bool
+) -> Mapping[str, PortMap]:
+    """`null`: whether a port may be null, as that of a frontend, which nobody looks at."""
     if not found:
         return MappingProxyType({})
     ports: dict[str, PortMap] = {}
@@ -133,16 +145,20 @@ def _ports_by_address(found: Mapping[str, msgspec.Raw] | None, field: str) -> Ma
             raise WireError(f"{field}[{shown(text)}]", why_not(text))
         value = bytes(raw)
         try:
-            ports[address] = _known_ports(value) if len(value) <= _MOST_KEPT else _read_ports(value)
+            ports[address] = (
+                _known_ports(value, null) if len(value) <= _MOST_KEPT else _read_ports(value, null)
+            )
         except WireError as problem:
             inside = problem.field.removeprefix("ports")
             raise WireError(f"{field}[{shown(text)}]{inside}", problem.reason) from None
     return MappingProxyType(ports)
 
 
-def _read_ports(value: bytes) -> PortMap:
+def _read_ports(value: bytes, null: bool) -> PortMap:  # noqa: FBT001  a cache needs it so
     ports: dict[str, tuple[str, int]] = {}
     for name, port in (_PORTS.read(b'{"ports":' + value + b"}").ports or {}).items():
+        if port is None and null:
+            continue
         if port is None:
             raise WireError(f"[{shown(name)}]", "is null, where Cilium's agents would stop working")
         ports[intern(name)] = (intern(port.protocol or ""), port.port or 0)
@@ -153,16 +169,34 @@ _known_ports = lru_cache(maxsize=4096)(_read_ports)
 """The backends of a service, and mostly those of many, have the same."""
 
 
-def _zones(found: Mapping[str, _Zone | None]) -> Mapping[str, tuple[str, tuple[str, ...]]]:
-    zones: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for address, zone in found.items():
+def _zones(found: Mapping[str, msgspec.Raw]) -> Mapping[str, Zone]:
+    zones: dict[str, Zone] = {}
+    for address, raw in found.items():
+        value = bytes(raw)
+        try:
+            zone = _known_zone(value) if len(value) <= _MOST_KEPT else _read_zone(value)
+        except WireError as problem:
+            inside = problem.field.removeprefix("zone")
+            raise WireError(f"zones[{shown(address)}]{inside}", problem.reason) from None
         if zone is not None:
-            hints = zone.for_zones or ()
-            names = tuple(intern((each.name if each is not None else None) or "") for each in hints)
-            zones[address] = (intern(zone.zone or ""), names)
-    return _of_addresses(zones)
+            zones[address] = zone
+    return zones
 
 
-def _of_addresses(found: Mapping[str, Any]) -> Mapping[str, Any]:
+def _read_zone(value: bytes) -> Zone | None:
+    zone = _ZONED.read(b'{"zone":' + value + b"}").zone
+    if zone is None:
+        return None
+    names = (each.name if each is not None else None for each in zone.for_zones or ())
+    return intern(zone.zone or ""), tuple(intern(name or "") for name in names)
+
+
+_known_zone = lru_cache(maxsize=4096)(_read_zone)
+"""A cluster has a few zones, and all backends are in one of them."""
+
+
+def _of_addresses(found: Mapping[str, Any], backends: Mapping[str, PortMap]) -> Mapping[str, Any]:
     """With the addresses as `backends` has them; what is none is of no backend, and stays as it is."""
-    return MappingProxyType({canonical(text) or text: value for text, value in found.items()})
+    return MappingProxyType(
+        {text if text in backends else canonical(text) or text: value for text, value in found.items()}
+    )
