@@ -301,3 +301,17 @@ def test_what_changed_is_in_the_delta(mesh: fm.Mesh) -> None:
     assert [(each.cluster, each.prefix) for each in delta.addresses] == [("west", "10.2.0.1/32")]
     assert [(each.namespace, each.name) for each in delta.services] == [("shop", "cart")]
     assert not mesh.members["west"].hear([identity(CART, "cart"), ip("10.2.0.1"), service()])
+
+
+def test_its_ranges_are_those_that_it_tells_of_and_others_keep_clear_of_them(mesh: fm.Mesh) -> None:
+    before = mesh.members["west"].ranges
+    hear(mesh, NodeRecord(**WEST, name="n1", ipv4_alloc_cidr="10.41.0.0/16"))
+    north = mesh.join("north", cluster_id=41)
+    south = mesh.join("south", cluster_id=3, outside=True, pod_cidrs=["10.3.0.0/16"])
+
+    assert before.pod_cidrs == before.node_cidrs == before.service_cidrs == ()
+    assert mesh.members["west"].ranges.pod_cidrs == ("10.41.0.0/16",)
+    assert south.ranges.pod_cidrs == ("10.3.0.0/16",)
+    assert north.ranges.pod_cidrs
+    assert "10.41.0.0/16" not in north.ranges.pod_cidrs
+    assert [each for each in mesh.findings if each.code == "range-overlap"] == []

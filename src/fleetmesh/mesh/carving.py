@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import attrs
+
 from fleetmesh.errors import InvalidRangeError
 from fleetmesh.identity import Network, RangeRequest, Ranges, apart, default_ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
@@ -30,13 +32,24 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
         RangeExhaustedError: Nothing is left beside what is declared.
     """
     requests = {member.name: _request(member) for member in members}
+    heard = {member.name: _of_heard(member) for member in members if member._store.heard is not None}
+    moved = {
+        member.name: heard[member.name]
+        for member in members
+        if member.name in heard and (member is joined or member._store.ranges != heard[member.name])
+    }
     if joined is None:
         defaults = [each for member in members for each in _defaults(member)]
         used = [each for request in requests.values() for each in request.used]
-        if all(member._store.ranges == _alone(requests[member.name]) for member in members) and apart(
+        ours = (member for member in members if member.name not in heard)
+        if all(member._store.ranges == _alone(requests[member.name]) for member in ours) and apart(
             defaults, used
         ):
-            return {}
+            return moved
+    elif joined.name in heard:
+        theirs = _networks(joined.name, heard[joined.name])
+        if apart(theirs, [each for member in members if member is not joined for each in _defaults(member)]):
+            return moved
     else:
         mine = requests[joined.name]
         alone = _alone(mine)
@@ -46,7 +59,15 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
         defaults = [each for member in others for each in _defaults(member)]
         if apart(_networks(joined.name, alone), taken) and apart(defaults, mine.used):
             return {joined.name: alone}
-    return default_ranges(requests.values())
+    return {**default_ranges(requests.values()), **heard}
+
+
+def _of_heard(member: Member) -> Ranges:
+    """What a member of another process says of itself, and nothing that is made up."""
+    declared = member.declared
+    if declared.pod_cidrs:
+        return declared
+    return attrs.evolve(declared, pod_cidrs=tuple(each.text for each in used_by_nodes(member)))
 
 
 def used_by_nodes(member: Member | MemberView) -> tuple[Network, ...]:
@@ -63,7 +84,9 @@ def _request(member: Member) -> RangeRequest:
 
 
 def _defaults(member: Member) -> tuple[Network, ...]:
-    """The ranges of a member that it didn't declare."""
+    """The ranges of a member that it didn't declare, and was given."""
+    if member._store.heard is not None:
+        return ()
     chosen = Ranges(
         **{
             f"{what}_cidrs": () if member.declared.of(what) else member._store.ranges.of(what)
