@@ -130,6 +130,7 @@ class Publishing:
 
     async def heal(self) -> None:
         self.writer.store.heal()
+        self.writer.store.swallow = 0
         self.writer.store.refuse = lambda _: None
 
     async def swallow(self) -> None:
@@ -174,10 +175,11 @@ class Publishing:
         await self.clock.run(seconds)
         self.judged.unnoticed = self.writer.store._error is not None
 
-    async def come_to_rest(self) -> None:
-        """All is well for an hour, in which whoever gave way has taken over again."""
+    async def come_to_rest(self, seconds: float) -> None:
+        """All is well for some time."""
         await self.end_rivals()
         await self.heal()
         await self.publish()
-        await self.clock.run(3_600.0)
-        await self.writer.publisher.flushed()
+        flushed = asyncio.ensure_future(self.writer.publisher.flushed())
+        await self.clock.run(seconds)
+        assert flushed.done(), self.writer.publisher.status
