@@ -21,7 +21,7 @@ _FRAME = re.compile(r"--- zstd frame, base64:\n(\S+)\n--- protobuf \(decompresse
 
 def entries(dump: str) -> list[dict[str, str]]:
     """
-    Each with `store`, the cluster whose etcd it was in, `key`, and `value`, or, in base64, `frame` and `message`.
+    Each with `store`, the cluster whose etcd it was in, `key`, and `value`, or `frame` and `message`, base64.
 
     Raises:
         ValueError: The dump is not of the form that this expects.

@@ -39,6 +39,9 @@ _FIELDS = {
 }
 _ADDRESSES, _CONDITIONS, _HOSTNAME, _TOPOLOGY, _NODE_NAME, _ZONE, _HINTS = 1, 2, 3, 5, 6, 7, 8
 _OF_ENDPOINT = frozenset((_ADDRESSES, _CONDITIONS, _HOSTNAME, _TOPOLOGY, _NODE_NAME, _ZONE, _HINTS))
+_MOST_PARTS = 1 << 16
+"""Kubernetes' own limits are 1,000 endpoints and 20,000 ports; two bytes would make an object of each."""
+
 _FIRST_ADDRESS = bytes((_ADDRESSES << 3 | BYTES,))
 _TWO_BYTES = b"\x80"
 """A length that needs more than one begins with it, or something above."""
@@ -60,7 +63,8 @@ def decode(name: str, value: bytes, exporter: Exporter) -> EndpointsRecord:
     """
     Raises:
         WireError: It is no slice, or not that of the key, or one address in it is not of its family. Stricter
-            than Cilium: an entry of a map that goes beyond its end, frames of more than 16 MiB together.
+            than Cilium: an entry of a map that goes beyond its end, frames of more than 16 MiB together, and
+            more parts than anybody writes.
     """
     return read_message(name, zstd.decompress(value), exporter)
 
@@ -93,12 +97,12 @@ def read_message(name: str, message: bytes, exporter: Exporter) -> EndpointsReco
         if field not in _FIELDS:
             continue
         where = _FIELDS[field]
-        if isinstance(value, int):
-            if field != _CLUSTER_ID:
-                raise protobuf.wrong_type(where, kind)
-            cluster_id = value & 0xFFFFFFFF
-        elif field == _CLUSTER_ID:
+        if kind != (VARINT if field == _CLUSTER_ID else BYTES):
             raise protobuf.wrong_type(where, kind)
+        if field == _CLUSTER_ID:
+            cluster_id = value & 0xFFFFFFFF
+        elif len(endpoints) + len(ports) == _MOST_PARTS:
+            raise WireError(where, f"more than {_MOST_PARTS} endpoints and ports")
         elif field == _ENDPOINTS:
             endpoints.append(value)
         elif field == _PORTS:
@@ -208,7 +212,7 @@ def _read_rest(message: bytes) -> _Rest:
     for field, kind, value in protobuf.fields(message, ""):
         if field not in _OF_ENDPOINT:
             continue
-        if isinstance(value, int):
+        if kind != BYTES:
             raise protobuf.wrong_type("", kind)
         if field == _ADDRESSES:
             addresses.append(value)
@@ -254,7 +258,7 @@ def _read_hints(message: bytes) -> tuple[str, ...]:
 def _messages(message: bytes, wanted: int, where: str) -> Iterable[bytes]:
     for field, kind, value in protobuf.fields(message, where):
         if field == wanted:
-            if isinstance(value, int):
+            if kind != BYTES:
                 raise protobuf.wrong_type(where, kind)
             yield value
 
@@ -265,7 +269,7 @@ def _read_port(message: bytes, where: str) -> EndpointPort:
         if field <= 4:
             if kind != (VARINT if field == 3 else BYTES):
                 raise protobuf.wrong_type(where, kind)
-            found[field] = protobuf.signed32(value) if isinstance(value, int) else protobuf.text(value)
+            found[field] = protobuf.signed32(value) if kind == VARINT else protobuf.text(value)
     return EndpointPort(
         port=found.get(3),
         name=intern(found.get(1, "")),
@@ -278,7 +282,7 @@ def _read_entry(into: dict[str, str], message: bytes, where: str) -> None:
     entry = {1: "", 2: ""}
     for field, kind, value in protobuf.fields(message, where):
         if field in entry:
-            if isinstance(value, int):
+            if kind != BYTES:
                 raise protobuf.wrong_type(where, kind)
             entry[field] = protobuf.text(value)
     into[entry[1]] = entry[2]

@@ -7,6 +7,7 @@ texts included, and to refuse what its readers refuse.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from fleetmesh.errors import WireError
 
@@ -45,10 +46,10 @@ def of_number(field: int, value: int) -> bytes:
     return _ONE_BYTE[field << 3 | VARINT] + varint(value)
 
 
-def fields(message: bytes, where: str) -> Iterator[tuple[int, int, int | bytes]]:
+def fields(message: bytes, where: str) -> Iterator[tuple[int, int, Any]]:
     """
-    The fields of a message in order: number, wire type, and value: a number for `VARINT`, bytes for `BYTES`;
-    what is of another type is passed over.
+    The fields of a message in order: number, wire type, and value: a number for `VARINT`, bytes for `BYTES`,
+    None for what is of another type, and passed over.
 
     Raises:
         WireError: The message is cut off, or is none.
@@ -76,6 +77,7 @@ def fields(message: bytes, where: str) -> Iterator[tuple[int, int, int | bytes]]
             yield number, kind, value
         else:
             at = _skip(message, at, kind, where)
+            yield number, kind, None
 
 
 def wrong_type(where: str, kind: int) -> WireError:

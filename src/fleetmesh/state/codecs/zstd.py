@@ -21,6 +21,9 @@ LIMIT = 16 << 20
 _FRAME = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"
 _BIGGEST_BLOCK = 128 << 10
+_MOST_PARTS = 1 << 16
+"""Four times as many as content of `LIMIT` needs in the smallest window."""
+
 _RAW, _RUN, _COMPRESSED = range(3)
 
 _of_thread = threading.local()
@@ -54,41 +57,48 @@ def decompress(value: bytes) -> bytes:
     The content of all frames. Not for the frames of dictionaries.
 
     Raises:
-        WireError: It is no frame, is cut off, has something behind it, is damaged, or is of more than 16 MiB.
+        WireError: It is no frame, is cut off, has something behind it, is damaged, is of more than 16 MiB, or
+            of more blocks and frames than anybody writes.
     """
     found: list[bytes] = []
     room = LIMIT
-    for start, end, most in _frames(value):
-        if most > room:
+    for start, end, said, most in _frames(value):
+        if said is not None and said > room:
             raise _too_much()
         try:
-            content = _contexts().decompressor.decompress(value[start:end], max_output_size=most or 1)
+            content = _contexts().decompressor.decompress(
+                value[start:end], max_output_size=min(most, room) or 1
+            )
         except _zstandard().ZstdError as problem:
-            raise WireError("", f"zstd: {problem}") from None
+            raise _too_much() if said is None and most > room else WireError("", f"zstd: {problem}") from None
         room -= len(content)
         found.append(content)
     return found[0] if len(found) == 1 else b"".join(found)
 
 
-def _frames(value: bytes) -> Iterator[tuple[int, int, int]]:
-    """Where each frame begins and ends, and how many bytes it unfolds to at most."""
-    at = 0
+def _frames(value: bytes) -> Iterator[tuple[int, int, int | None, int]]:
+    """Where each frame begins and ends, and how many bytes it says that it unfolds to, and can at most."""
+    at, parts = 0, 0
     while at < len(value):
+        if (parts := parts + 1) > _MOST_PARTS:
+            raise _too_many()
         magic = value[at : at + 4]
         if magic[1:] == _SKIPPABLE and magic[0] & 0xF0 == 0x50:
             at = _behind(value, at + 8) + int.from_bytes(value[at + 4 : at + 8], "little")
             _behind(value, at)
         elif magic == _FRAME:
-            end, most = _frame(value, at)
-            yield at, end, most
-            at = end
+            start = at
+            at, said, most, blocks = _frame(value, at)
+            parts += blocks
+            yield start, at, said, most
         else:
             raise WireError(
                 "", "no zstd frame" if not at else "something that is no zstd frame behind a frame"
             )
 
 
-def _frame(value: bytes, start: int) -> tuple[int, int]:
+def _frame(value: bytes, start: int) -> tuple[int, int | None, int, int]:
+    """Where it ends, what it says that it unfolds to, what it can at most, and its number of blocks."""
     at = _behind(value, start + 5)
     descriptor = value[start + 4]
     single, checksum = descriptor & 0x20, descriptor & 0x04
@@ -110,14 +120,16 @@ def _frame(value: bytes, start: int) -> tuple[int, int]:
         window = content
     if window > LIMIT or (size and content > LIMIT):
         raise _too_much()
-    most, last = 0, False
+    most, blocks, last = 0, 0, False
     while not last:
+        if (blocks := blocks + 1) > _MOST_PARTS:
+            raise _too_many()
         at = _behind(value, at + 3)
         header = int.from_bytes(value[at - 3 : at], "little")
         last, kind, block = bool(header & 1), header >> 1 & 3, header >> 3
         most += block if kind != _COMPRESSED else min(_BIGGEST_BLOCK, max(window, 1 << 10))
         at = _behind(value, at + (1 if kind == _RUN else block))
-    return _behind(value, at + (4 if checksum else 0)), content if size else most
+    return _behind(value, at + (4 if checksum else 0)), content if size else None, most, blocks
 
 
 def _behind(value: bytes, at: int) -> int:
@@ -128,3 +140,7 @@ def _behind(value: bytes, at: int) -> int:
 
 def _too_much() -> WireError:
     return WireError("", f"unfolds to more than {LIMIT >> 20} MiB")
+
+
+def _too_many() -> WireError:
+    return WireError("", f"zstd: more than {_MOST_PARTS} blocks and frames")
