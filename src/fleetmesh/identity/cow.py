@@ -15,6 +15,7 @@ D = TypeVar("D")
 
 _LARGEST = 256  # entries of a map that is one dictionary
 _SHARDS = 256
+_NONE_MINE = bytes(_SHARDS)
 
 _position = itemgetter(0)
 
@@ -30,12 +31,13 @@ class CowMap(Mapping[K, V]):
     A map that has been copied may be read by any thread, as long as nobody writes to it itself.
     """
 
-    __slots__ = ("_count", "_listed", "_mine", "_next", "_shards")
+    __slots__ = ("_count", "_mask", "_mine", "_next", "_shards")
 
     def __init__(self, items: Iterable[tuple[K, V]] = ()) -> None:
         self._shards: list[dict[K, tuple[int, V]]] = [{}]
-        self._listed = True  # whether nobody else holds the list of shards
-        self._mine = 1  # the shards that nobody else holds, as bits
+        self._mask = 0  # of the bits of a hash that tell the shard
+        # Which shards nobody else holds; `_NONE_MINE` while others hold the list of them too.
+        self._mine: bytes | bytearray = bytearray(b"\1")
         self._count = 0
         self._next = 0
         for key, value in items:
@@ -44,15 +46,15 @@ class CowMap(Mapping[K, V]):
     def copy(self) -> CowMap[K, V]:
         """Another map of the same content; both may be changed without the other seeing it."""
         other: CowMap[K, V] = CowMap.__new__(CowMap)
-        other._shards, other._count, other._next = self._shards, self._count, self._next
-        self._listed = other._listed = False
-        self._mine = other._mine = 0
+        other._shards, other._mask = self._shards, self._mask
+        other._count, other._next = self._count, self._next
+        self._mine = other._mine = _NONE_MINE
         return other
 
     # Reading
 
     def __getitem__(self, key: K) -> V:
-        return self._shards[hash(key) & (len(self._shards) - 1)][key][1]
+        return self._shards[hash(key) & self._mask][key][1]
 
     @overload
     def get(self, key: K, /) -> V | None: ...
@@ -60,11 +62,11 @@ class CowMap(Mapping[K, V]):
     def get(self, key: K, /, default: V | D) -> V | D: ...
     def get(self, key: K, /, default: Any = None) -> Any:
         """The value, or what is given where the key is missing."""
-        found = self._shards[hash(key) & (len(self._shards) - 1)].get(key)
+        found = self._shards[hash(key) & self._mask].get(key)
         return default if found is None else found[1]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._shards[hash(key) & (len(self._shards) - 1)]
+        return key in self._shards[hash(key) & self._mask]
 
     def __len__(self) -> int:
         return self._count
@@ -96,7 +98,8 @@ class CowMap(Mapping[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         """Set an entry; one that is there keeps its place."""
-        shard = self._writable(hash(key) & (len(self._shards) - 1))
+        number = hash(key) & self._mask
+        shard = self._shards[number] if self._mine[number] else self._writable(number)
         old = shard.get(key)
         if old is not None:
             shard[key] = (old[0], value)
@@ -112,7 +115,7 @@ class CowMap(Mapping[K, V]):
         if key not in self:
             return None
         self._count -= 1
-        return self._writable(hash(key) & (len(self._shards) - 1)).pop(key)[1]
+        return self._writable(hash(key) & self._mask).pop(key)[1]
 
     def keep(self, key: K, value: V, *, present: bool) -> None:
         """Set an entry, or take it out."""
@@ -122,20 +125,22 @@ class CowMap(Mapping[K, V]):
             self.pop(key)
 
     def _writable(self, number: int) -> dict[K, tuple[int, V]]:
-        if self._mine >> number & 1:
+        if self._mine[number]:
             return self._shards[number]
-        if not self._listed:
+        mine = self._mine
+        if not isinstance(mine, bytearray):
             self._shards = list(self._shards)
-            self._listed = True
+            self._mine = mine = bytearray(len(self._shards))
         shard = self._shards[number] = dict(self._shards[number])
-        self._mine |= 1 << number
+        mine[number] = 1
         return shard
 
     def _spread(self) -> None:
         shards: list[dict[K, tuple[int, V]]] = [{} for _ in range(_SHARDS)]
+        self._mask = _SHARDS - 1
         for key, entry in self._shards[0].items():
-            shards[hash(key) & (_SHARDS - 1)][key] = entry
-        self._shards, self._listed, self._mine = shards, True, (1 << _SHARDS) - 1
+            shards[hash(key) & self._mask][key] = entry
+        self._shards, self._mine = shards, bytearray(b"\1") * _SHARDS
 
 
 class _Items(ItemsView[K, V]):

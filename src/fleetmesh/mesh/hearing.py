@@ -232,6 +232,16 @@ class _Hearing:
             return
         self.dirty.heard_addresses.add(address)
         after = None if record is None else _pod_of(record)
+        if (
+            record is not None
+            and after is not None
+            and old is None
+            and "/" not in address
+            and after[1] not in pods.group(after[0])
+        ):  # a pod's first address, and mostly its only one
+            ips[address] = record
+            self._place(after, (address,))
+            return
         names = [after] if old is None else list(dict.fromkeys((_pod_of(old), after)))
         known = [(each, pods.group(each[0]).get(each[1])) for each in names if each and "/" not in address]
         for _, pod in known:

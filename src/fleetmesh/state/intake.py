@@ -65,6 +65,11 @@ class Piece:
     puts: tuple[Entry, ...] = ()
     deletes: tuple[str, ...] = ()
     names: frozenset[str] | None = None
+    _behind: int = attrs.field(init=False)
+
+    @_behind.default
+    def _prefix_length(self) -> int:
+        return len(prefix(self.kind, self.exporter.cluster, cached=self.cached))
 
     @property
     def size(self) -> int:
@@ -73,7 +78,7 @@ class Piece:
 
     def name(self, key: str) -> str:
         """The part of a key behind the prefix."""
-        return key[len(prefix(self.kind, self.exporter.cluster, cached=self.cached)) :]
+        return key[self._behind :]
 
 
 @attrs.frozen
