@@ -1,5 +1,5 @@
 """
-Meshes that hear each other: each cluster in one of its own, where the others are known by their records alone.
+Meshes that hear each other: each cluster in one of its own, where others are known by their records alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 
 import fleetmesh as fm
-from doubles.fleet import Cluster, clusters_of, documents, key_of, text_of
-from doubles.public import exports_of, seen_from, topology_of
+from doubles.fleet import Cluster, text_of
+from doubles.public import PublicRun, topology_of
 from fleetmesh.records import (
     EndpointsRecord,
     ExportRecord,
@@ -56,30 +56,17 @@ class Listener:
         self.told = now
 
 
-class HeardRun:
-    """One case of merge.json; `step` and `answer` are those of `FleetRun`."""
+class HeardRun(PublicRun):
+    """One case of merge.json, in as many meshes as it has clusters."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self._topology = topology_of(case.get("topology"))
-        self._clusters = clusters_of(case)
         self._meshes: dict[str, fm.Mesh] = {}
         self._listeners: list[Listener] = []
-        self._join(
-            cluster for cluster in self._clusters if not case["clusters"][cluster.name].get("joins_later")
-        )
-        for cluster in self._clusters:
-            self._apply(cluster, case["clusters"][cluster.name]["manifests"])
+        super().__init__(case)
 
-    def step(self, step: dict[str, Any]) -> None:
-        self._join(cluster for cluster in self._clusters if cluster.name in step.get("join", []))
-        for cluster in self._clusters:
-            if cluster.name in step.get("leave", []):
-                self._leave(cluster)
-        for cluster in self._clusters:
-            if cluster.name in step.get("delete", {}):
-                self._delete(cluster, step["delete"][cluster.name])
-            if cluster.name in step.get("apply", {}):
-                self._apply(cluster, step["apply"][cluster.name])
+    def _own(self, cluster: Cluster) -> fm.Member:
+        return self._meshes[cluster.name].members[cluster.name]
 
     def _join(self, clusters: Iterable[Cluster]) -> None:
         for cluster in clusters:
@@ -102,12 +89,13 @@ class HeardRun:
         self._listeners.append(Listener(there, here))
 
     def _leave(self, cluster: Cluster) -> None:
-        cluster.joined = False
         gone = self._meshes.pop(cluster.name)
         self._listeners = [
             each
             for each in self._listeners
-            if each.there.name != cluster.name and each.here.name in self._meshes and each.here._mesh is not gone
+            if each.there.name != cluster.name
+            and each.here.name in self._meshes
+            and each.here._mesh is not gone
         ]
         for mesh in self._meshes.values():
             mesh.leave(cluster.name)
@@ -117,23 +105,9 @@ class HeardRun:
             each.listen()
 
     def _apply(self, cluster: Cluster, text: str) -> None:
-        for document in documents(text):
-            cluster.objects.pop(key_of(document), None)
-            cluster.objects[key_of(document)] = document
-        if cluster.joined:
-            self._meshes[cluster.name].members[cluster.name].apply(fm.load_manifests(text))
-            self._listen()
+        super()._apply(cluster, text)
+        self._listen()
 
     def _delete(self, cluster: Cluster, text: str) -> None:
-        for document in documents(text):
-            del cluster.objects[key_of(document)]
-        if cluster.joined:
-            self._meshes[cluster.name].members[cluster.name].delete(fm.load_manifests(text))
-            self._listen()
-
-    def answer(self) -> dict[str, Any]:
-        joined = [cluster for cluster in self._clusters if cluster.joined]
-        return {
-            "exports": {each.name: exports_of(self._meshes[each.name].members[each.name]) for each in joined},
-            "expect": {each.name: seen_from(self._meshes[each.name], each) for each in joined},
-        }
+        super()._delete(cluster, text)
+        self._listen()

@@ -49,7 +49,7 @@ class PublicRun:
         for cluster in self._clusters:
             if cluster.name in step.get("leave", []):
                 cluster.joined = False
-                self._mesh.leave(cluster.name)
+                self._leave(cluster)
         for cluster in self._clusters:
             if cluster.name in step.get("delete", {}):
                 self._delete(cluster, step["delete"][cluster.name])
@@ -65,28 +65,35 @@ class PublicRun:
             for document in cluster.objects.values():
                 member.apply(fm.load_manifests(text_of(document)))
 
+    def _leave(self, cluster: Cluster) -> None:
+        self._mesh.leave(cluster.name)
+
+    def _own(self, cluster: Cluster) -> fm.Member:
+        """Where the cluster's objects are given."""
+        return self._mesh.members[cluster.name]
+
     def _apply(self, cluster: Cluster, text: str) -> None:
         for document in documents(text):
             cluster.objects.pop(key_of(document), None)
             cluster.objects[key_of(document)] = document
         if cluster.joined:
-            self._mesh.members[cluster.name].apply(fm.load_manifests(text))
+            self._own(cluster).apply(fm.load_manifests(text))
 
     def _delete(self, cluster: Cluster, text: str) -> None:
         for document in documents(text):
             del cluster.objects[key_of(document)]
         if cluster.joined:
-            self._mesh.members[cluster.name].delete(fm.load_manifests(text))
+            self._own(cluster).delete(fm.load_manifests(text))
 
     def exports(self) -> dict[str, Any]:
+        return {cluster.name: exports_of(self._own(cluster)) for cluster in self._clusters if cluster.joined}
+
+    def expect(self) -> dict[str, Any]:
         return {
-            cluster.name: exports_of(self._mesh.members[cluster.name])
+            cluster.name: seen_from(self._own(cluster)._in_mesh(), cluster)
             for cluster in self._clusters
             if cluster.joined
         }
-
-    def expect(self) -> dict[str, Any]:
-        return {cluster.name: seen_from(self._mesh, cluster) for cluster in self._clusters if cluster.joined}
 
     def answer(self) -> dict[str, Any]:
         return {"exports": self.exports(), "expect": self.expect()}
