@@ -19,6 +19,7 @@ import attrs
 from fleetmesh.errors import WireError
 from fleetmesh.mesh.hearing import hear_all
 from fleetmesh.state.codecs import decode
+from fleetmesh.state.collector import Bulk
 from fleetmesh.state.keys import prefix
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Intake:
     _thread: ThreadPoolExecutor = attrs.field(init=False)
     _tasks: asyncio.TaskGroup = attrs.field(factory=asyncio.TaskGroup, init=False)
     _task: asyncio.Task[None] = attrs.field(init=False)
+    _bulk: Bulk = attrs.field(factory=Bulk, init=False)
 
     async def __aenter__(self) -> Self:
         self._room.set()
@@ -130,6 +132,7 @@ class Intake:
             for _, done in self._waiting:
                 done.cancel()
             self._thread.shutdown()
+            self._bulk.end()
 
     async def give(self, piece: Piece) -> asyncio.Future[Taken]:
         """
@@ -164,6 +167,8 @@ class Intake:
                     if not done.done():
                         done.set_exception(error) if isinstance(error, Exception) else done.cancel()
                 raise
+            size = sum(piece.size for piece, _ in batch)
+            self._bulk.note(size, behind=self._count >= MOST_RECORDS, waiting=bool(self._waiting))
             for (_, done), each in zip(batch, taken, strict=True):
                 if not done.done():
                     done.set_result(each)

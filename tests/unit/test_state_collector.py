@@ -1,0 +1,93 @@
+"""
+Python's collector stands still while much is taken in, and runs again afterwards, whatever happens.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from fleetmesh.state.collector import MANY, MOST, Bulk
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+def test_the_collector_stands_still_while_records_wait_and_then_runs_again() -> None:
+    bulk = Bulk()
+
+    bulk.note(1_000, behind=True, waiting=True)
+    assert not gc.isenabled()
+    bulk.note(1_000, behind=False, waiting=True)
+    assert not gc.isenabled()
+    bulk.note(1_000, behind=False, waiting=False)
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_whoever_keeps_up_leaves_the_collector_alone() -> None:
+    bulk = Bulk()
+
+    for _ in range(MANY):
+        bulk.note(100, behind=False, waiting=True)
+    bulk.note(100, behind=False, waiting=False)
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_many_records_are_set_apart_from_later_collections() -> None:
+    bulk = Bulk()
+
+    bulk.note(MANY, behind=True, waiting=True)
+    bulk.note(1, behind=False, waiting=False)
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+
+
+def test_two_meshes_are_waited_for() -> None:
+    one, other = Bulk(), Bulk()
+    one.note(1, behind=True, waiting=True)
+    other.note(1, behind=True, waiting=True)
+
+    one.note(1, behind=False, waiting=False)
+    assert not gc.isenabled()
+    other.end()
+
+    assert gc.isenabled()
+
+
+def test_who_never_catches_up_has_a_collector_all_the_same() -> None:
+    bulk = Bulk()
+    bulk.note(1, behind=True, waiting=True)
+
+    bulk.note(MOST, behind=True, waiting=True)
+    bulk.note(1, behind=True, waiting=True)
+
+    assert gc.isenabled()
+
+
+def test_a_collector_that_somebody_switched_off_stays_off() -> None:
+    gc.disable()
+    bulk = Bulk()
+
+    bulk.note(MANY, behind=True, waiting=True)
+    bulk.note(1, behind=False, waiting=False)
+    bulk.end()
+
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() == 0
+
+
+def test_ending_what_has_not_begun_does_nothing() -> None:
+    Bulk().end()
+
+    assert gc.isenabled()
