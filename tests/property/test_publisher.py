@@ -59,8 +59,8 @@ RIVALRY = st.one_of(step("rival"), step("end_rivals"))
 LONGEST_PAUSE = 31.0
 """Seconds until a publisher tries again, whatever happened; all keys are reviewed much later."""
 
-LONGEST_PATIENCE = 1_000.0
-"""Seconds until one that gave way takes over, if that happened a few times."""
+LONGEST_PATIENCE = 850.0
+"""Seconds until one that gave way takes over, if that happened a few times; leases last 900."""
 
 
 async def equal_to_the_double(history: list[Step], rest: float) -> None:

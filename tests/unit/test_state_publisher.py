@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from doubles.clock import ManualClock
+from doubles.faults import FaultyStore
 from doubles.loops import in_loop
 from doubles.recording_store import RecordingStore
 from doubles.records import address, as_keys, content, identity, node, records_in, service
@@ -20,7 +21,7 @@ from fleetmesh.state.keys import HEARTBEAT, KINDS, config_key, key_of, synced_ke
 from fleetmesh.state.leases import LeasePool
 from fleetmesh.state.memory import MemoryStore
 from fleetmesh.state.publisher import Publisher
-from fleetmesh.state.store import Delete, Operation, Put, Store
+from fleetmesh.state.store import Delete, Listing, Operation, Put, Store
 
 CONFIG = ClusterConfig(cluster_id=1, max_connected_clusters=255, service_exports_enabled=False)
 CONFIG_KEY = config_key("east")
@@ -329,6 +330,20 @@ async def test_a_lost_answer_costs_nothing_but_another_try() -> None:
     assert await records_in(place.data) == as_keys([*SMALL[:2], *SMALL[3:], address(3), address(4)])
 
 
+@in_loop
+async def test_what_was_written_without_an_answer_is_removed_when_it_is_not_wanted_any_more() -> None:
+    place = Place()
+    async with place.published(*SMALL) as publisher:
+        place.store.swallow = 1
+        publisher.update(put=[address(3)])
+        await place.clock.settle()
+        publisher.update(withdrawn=[("ip", "10.1.0.3")])
+        await place.clock.run(5.0)
+        await publisher.flushed()
+
+    assert await records_in(place.data) == as_keys(SMALL)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(NoSpaceError("database space exceeded"), "store-no-space"), (StoreDeniedError("no"), "store-denied")],
@@ -395,6 +410,63 @@ async def test_after_a_restart_all_goes_over_to_new_leases_and_nothing_is_missin
     assert await records_in(place.data) == as_keys(wanted)
     deleted = [change.key for changes in history for change in changes if isinstance(change, Delete)]
     assert sorted(deleted) == sorted(gone)
+
+
+@in_loop
+async def test_who_waits_for_the_first_publish_waits_for_what_goes_too() -> None:
+    place = Place()
+    async with place.published(*SMALL, *(address(number) for number in range(100, 350))):
+        pass
+    async with place.publisher(place.data.another()) as publisher:
+        await publisher.publish([node("n2")])
+        await publisher.flushed()
+        assert await records_in(place.data) == as_keys([node("n2")])
+
+
+@in_loop
+async def test_who_waits_while_a_lease_is_lost_waits_for_its_keys_too() -> None:
+    place = Place()
+    many = [address(number) for number in range(350)]
+    async with place.published(*many) as publisher:
+        place.store.fail(StoreUnavailableError("nobody answers"))
+        publisher.update(put=[address(1, identity=70_001)])
+        flushed = asyncio.ensure_future(publisher.flushed())
+        await place.clock.run(1.0)
+        for lease in set((await place.leases()).values()):
+            await place.data.revoke(lease)
+        await place.clock.run(1.0)
+        place.store.heal()
+        place.clock.advance(31.0)
+        await flushed
+        assert await records_in(place.data) == as_keys([*many, address(1, identity=70_001)])
+        assert (await content(place.data)).keys() >= set(MARKS.values())
+
+
+@in_loop
+async def test_a_review_that_breaks_off_is_done_again() -> None:
+    place = Place()
+    async with place.published(*SMALL):
+        pass
+    before = set((await place.leases()).values())
+    other = RecordingStore(place.data.another())
+    pages, asked = other.pages, 0
+
+    def breaking(prefix: str) -> AsyncIterator[Listing]:
+        nonlocal asked
+        asked += 1
+        return pages(prefix) if asked != 4 else FaultyStore.pages(broken, prefix)
+
+    broken = RecordingStore(place.data)
+    broken.fail(StoreUnavailableError("it breaks off"))
+    other.pages = breaking  # type: ignore[method-assign]
+    async with place.publisher(other) as publisher:
+        await publisher.publish([SMALL[0], SMALL[4]])
+        await place.clock.run(1.0)
+        await publisher.flushed()
+        assert publisher.status.errors == 1
+
+    assert await records_in(place.data) == as_keys([SMALL[0], SMALL[4]])
+    assert not before & set((await place.leases()).values())
 
 
 @in_loop
@@ -510,6 +582,26 @@ async def test_a_lease_that_is_lost_while_the_store_is_away_is_noticed_by_its_re
         assert CONFIG_KEY in await content(place.data)
 
 
+@in_loop
+async def test_one_lease_of_several_that_the_store_does_not_know_any_more_is_replaced() -> None:
+    place = Place()
+    many = [address(number) for number in range(20)]
+    async with place.publisher(most_keys=10) as publisher:
+        await publisher.publish(many)
+        await publisher.flushed()
+        leases = await place.leases()
+        lease = leases[key_of(many[-1], cached=False)]
+        assert lease != leases[CONFIG_KEY]
+        publisher._leases._held[lease].watching.cancel()
+        await place.data.revoke(lease)
+
+        publisher.update(put=[address(19, identity=70_001)])
+        await place.clock.run(5.0)
+        await publisher.flushed()
+
+        assert await records_in(place.data) == as_keys([*many[:-1], address(19, identity=70_001)])
+
+
 # Somebody else
 
 
@@ -571,8 +663,15 @@ async def test_what_somebody_else_changes_and_removes_is_written_again_at_the_ne
     async with place.published(*SMALL) as publisher:
         changed, removed = (key_of(record, cached=False) for record in SMALL[2:4])
         strange = "cilium/state/ip/v1/default/10.1.9.9"
+        unleased = key_of(SMALL[0], cached=False)
         await place.data.commit(
-            [Put(changed, b"{}"), Delete(removed), Put(strange, b"{}"), Delete(MARKS["nodes"])]
+            [
+                Put(changed, b"{}"),
+                Delete(removed),
+                Put(strange, b"{}"),
+                Delete(MARKS["nodes"]),
+                Put(unleased, encode(SMALL[0])),
+            ]
         )
         await place.clock.run(301.0)
         await publisher.flushed()
@@ -581,7 +680,8 @@ async def test_what_somebody_else_changes_and_removes_is_written_again_at_the_ne
         assert MARKS["nodes"] in await content(place.data)
         (told,) = publisher.findings
         assert told.code == "keys-changed"
-        assert set(told.evidence) == {changed, removed, MARKS["nodes"]}
+        assert set(told.evidence) == {changed, removed, MARKS["nodes"], unleased}
+        assert 0 not in (await place.leases()).values()
 
 
 @in_loop

@@ -124,6 +124,8 @@ class Publication:
         self._most = MOST_OPERATIONS
         self._newest = True
         self._stands = False
+        self._reviewed = asyncio.Event()  # since it stands
+        self._reviews = 0
         self._beat_due = False
         self._review_due = False
         self._look_due = False
@@ -173,9 +175,14 @@ class Publication:
 
     async def flushed(self) -> None:
         """
-        Return when all that has been given so far is in the store. It may take as long as the store is away.
+        Return when all that has been given so far is in the store, and what isn't wanted any more is not. It
+        may take as long as the store is away.
         """
-        await self._queue.flushed()
+        reviews = -1
+        while reviews != self._reviews or not self._reviewed.is_set():
+            await self._reviewed.wait()
+            reviews = self._reviews
+            await self._queue.flushed()
 
     # What is known
 
@@ -228,7 +235,7 @@ class Publication:
         while True:
             await self._leases.lost()
             self._log.lease_lost()
-            self._stands = False
+            self._fall()
             self._wake.set()
 
     async def _work(self) -> None:
@@ -264,7 +271,7 @@ class Publication:
             return await self._write()
         except StoreConflictError:
             if not await self._claim.look():
-                self._stands = False
+                self._fall()
                 self._give_way()
             return True
 
@@ -291,6 +298,11 @@ class Publication:
         await self._review()
         return True
 
+    def _fall(self) -> None:
+        """What is in the store isn't known any more."""
+        self._stands = False
+        self._reviewed.clear()
+
     def _give_way(self) -> None:
         if self._claim.other:
             self._log.replaced()
@@ -306,7 +318,7 @@ class Publication:
             return False
         self._claim.other = False
         self._newest = True
-        self._stands = False
+        self._fall()
         return True
 
     async def _review(self) -> None:
@@ -335,6 +347,9 @@ class Publication:
         for mark, kind in self._marks.items():
             if kind in self._complete and (mark not in self._held or mark in self._queue):
                 self._queue.put(mark, Mark(), last=True)
+        self._reviews += 1
+        if self._stands:
+            self._reviewed.set()
 
     def _meet(self, entry: Entry, changed: list[str]) -> bytes | None:
         """One key that is there, and what is held of it."""
@@ -490,3 +505,4 @@ class Publication:
             self._wanted.clear()
             self._held.clear()
             self._queue.clear()
+            self._reviewed.set()

@@ -6,11 +6,11 @@ Removing all keys of a cluster from a store: the configuration first, so that no
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 from fleetmesh.errors import StoreConflictError, StoreError
 from fleetmesh.state.clock import Clock
-from fleetmesh.state.keys import KINDS, config_key, prefix, synced_prefix
+from fleetmesh.state.keys import HEARTBEAT, KINDS, config_key, prefix, synced_prefix
 from fleetmesh.state.operations import MOST_OPERATIONS
 from fleetmesh.state.store import Delete, Store, Unchanged
 
@@ -61,6 +61,8 @@ class _Withdrawal:
         self.store = store
         self.config = config_key(cluster)
         self.prefixes = [synced_prefix(cluster), *(prefix(kind, cluster, cached=cached) for kind in KINDS)]
+        # Of a store that several clusters share the heartbeat is everybody's.
+        self.last = [] if cached else [Delete(HEARTBEAT)]
         self.removed = False
 
     async def remove_config(self, leases: Container[int] | None) -> None:
@@ -75,7 +77,12 @@ class _Withdrawal:
 
     async def remove_rest(self) -> None:
         for begin in self.prefixes:
-            gone = [Delete(entry.key) async for page in self.store.pages(begin) for entry in page.entries]
-            for first in range(0, len(gone), MOST_OPERATIONS):
-                batch = gone[first : first + MOST_OPERATIONS]
-                await self.store.commit(batch, only_if=[Unchanged(self.config, 0)])
+            await self.remove(
+                [Delete(entry.key) async for page in self.store.pages(begin) for entry in page.entries]
+            )
+        await self.remove(self.last)
+
+    async def remove(self, gone: Sequence[Delete]) -> None:
+        for first in range(0, len(gone), MOST_OPERATIONS):
+            batch = gone[first : first + MOST_OPERATIONS]
+            await self.store.commit(batch, only_if=[Unchanged(self.config, 0)])
