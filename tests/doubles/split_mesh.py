@@ -9,9 +9,9 @@ from typing import Any
 
 import fleetmesh as fm
 from fleetmesh.errors import WireError
-from fleetmesh.records import Record
-from fleetmesh.state.codecs import Exporter, decode
-from fleetmesh.state.keys import KINDS, prefix
+from fleetmesh.records import EndpointsRecord, Record
+from fleetmesh.state.codecs import Exporter, decode, encode
+from fleetmesh.state.keys import KINDS, key_of, prefix
 
 
 def only(whole: fm.Mesh, own: str) -> fm.Mesh:
@@ -61,6 +61,9 @@ def records_of(content: Mapping[str, bytes], exporter: Exporter, *, cached: bool
                 continue
 
 
-def known(mesh: fm.Mesh, name: str) -> set[str]:
-    """What is known of a member, record for record."""
-    return set(map(repr, mesh.members[name].records()))
+def known(mesh: fm.Mesh, name: str) -> set[tuple[str, bytes]]:
+    """What is known of a member, record for record. Slices are read in mode `strict` only."""
+    slices = mesh.mode == "strict"
+    records = mesh.members[name].records()
+    found = (each for each in records if slices or not isinstance(each, EndpointsRecord))
+    return {(key_of(each, cached=True), encode(each)) for each in found}
