@@ -113,14 +113,19 @@ class Publisher:
             async for record in _with_pauses(records):
                 wanted[kind_of(record)][self._key(record)] = record
             known = self._publication.keys()
+            gone = [
+                key
+                async for key in _with_pauses(known)
+                if not any(key in of_kind for of_kind in wanted.values())
+            ]
             for kind in _ORDER:
                 begin = prefix(kind, self.cluster, cached=self._cached)
                 async for key, record in _with_pauses(wanted[kind].items()):
                     if key not in self._meanwhile:
                         self._publication.put(key, record)
-                gone = {key for key in known if key.startswith(begin)} - wanted[kind].keys()
-                async for key in _with_pauses(sorted(gone - self._meanwhile)):
-                    self._publication.delete(key)
+                async for key in _with_pauses(gone):
+                    if key.startswith(begin) and key not in self._meanwhile:
+                        self._publication.delete(key)
                 self._publication.complete(kind)
 
     def update(self, put: Iterable[Record] = (), withdrawn: Iterable[tuple[Kind, str]] = ()) -> None:
