@@ -4,7 +4,9 @@ Values that Cilium's readers refuse are refused for the same reason, and what th
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -196,6 +198,13 @@ TAKEN: list[tuple[Record, str, object, Callable[[Any], Any]]] = [
         None,
         lambda record: attrs.evolve(record, frontends={"10.96.0.1": {}}),
     ),
+    (SERVICE, "newField", [{"x": None}], lambda record: record),
+    (SERVICE, "zones/10.1.0.4/newField", 1, lambda record: record),
+    (SERVICE, "backends/10.1.0.4/http/NewField", {"x": 1}, lambda record: record),
+    (EXPORT, "ports/0/newField", 1.5, lambda record: record),
+    (IP, "NewField", 10**30, lambda record: record),
+    (IP, "NamedPorts/0/NewField", "x", lambda record: record),
+    (IP, "NamedPorts/0/port", 81, lambda record: attrs.evolve(record, named_ports=(("http", 81, "TCP"),))),
     (SERVICE, "shared", False, lambda record: attrs.evolve(record, shared=False)),
     (SERVICE, "shared", DELETED, lambda record: attrs.evolve(record, shared=False)),
     (
@@ -506,3 +515,33 @@ def test_errors_are_short_whatever_a_peer_sends(kind: Kind) -> None:
             with pytest.raises(WireError) as raised:
                 decode(kind, name, value, EAST)
             assert len(str(raised.value)) < 1000
+
+
+LONG: list[tuple[Record, str, object]] = [
+    (NODE, "IPv4HealthIP", "{}"),
+    (SERVICE, "backends/10.1.0.4", {"{}": {"Protocol": "TCP", "Port": 1}}),
+    (SERVICE, "zones/10.1.0.4/zone", "{}"),
+    (SERVICE, "selector", {"{}": "x"}),
+    (EXPORT, "ports/0/name", "{}"),
+    (IP, "HostIP", "{}"),
+    (IP, "NamedPorts/0/Name", "{}"),
+    (IP, "K8sNamespace", "{}"),
+]
+
+
+@pytest.mark.parametrize(("record", "path", "value"), LONG)
+def test_nothing_long_is_kept_of_what_a_peer_sent(record: Record, path: str, value: object) -> None:
+    """What many values have in common is kept, to be found again."""
+    kind, name = keys.name_of(record)
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            text = f"{number}" + "x" * 100_000
+            sent = changed(record, path, value).replace(b"{}", text.encode(), 1)
+            with contextlib.suppress(WireError):
+                decode(kind, name, sent, EAST)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 2_000_000

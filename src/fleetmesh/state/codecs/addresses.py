@@ -11,6 +11,8 @@ from fleetmesh.state.codecs.words import shown
 
 _MAPPED = "::ffff:"
 _LOW = bytes(12)
+_LONGEST = 45
+"""Characters of an address: of IPv6 with IPv4 in it."""
 
 
 def canonical(text: str) -> str | None:
@@ -41,10 +43,12 @@ def canonical_ip(text: str) -> str | None:
     return found
 
 
-@lru_cache(maxsize=1 << 16)
 def canonical_host(text: str) -> str | None:
     """`canonical_ip` of what many values name."""
-    return canonical_ip(text)
+    return _known_ip(text) if len(text) <= _LONGEST else canonical_ip(text)
+
+
+_known_ip = lru_cache(maxsize=1 << 16)(canonical_ip)
 
 
 def why_not(text: str) -> str:

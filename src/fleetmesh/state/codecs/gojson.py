@@ -14,8 +14,10 @@ import codecs
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from types import MappingProxyType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import attrs
 import msgspec
 
 from fleetmesh.errors import WireError
@@ -34,6 +36,8 @@ _REPLACED = "\ufdd0"
 _FOLDED = str.maketrans({"\u017f": "s", "\u212a": "k"})
 _ERROR_AT = re.compile(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?")
 _NO_INTEGER = 0.5
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def write(value: object) -> bytes:
@@ -58,14 +62,16 @@ def by_key(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 class Reader(Generic[T]):
     """
-    Reads objects of a type. What is as Cilium writes it takes the short way; all else is first brought into
-    that form.
+    Reads objects of a type, on the shortest of three ways: a value as Cilium 1.20 writes it, one with more
+    fields, as a newer one may have, and any other, which is first brought into that form.
     """
 
     def __init__(self, struct: type[T]) -> None:
         """`struct` has a default for each field, None among its types, and forbids unknown fields."""
         self._decoder = msgspec.json.Decoder(struct)
-        self._struct = struct
+        more = msgspec.defstruct(struct.__name__, [], bases=(struct,), forbid_unknown_fields=False)
+        self._decoder_of_more: msgspec.json.Decoder[T] = msgspec.json.Decoder(more)
+        self._shape = _shape_of(struct)
 
     def read(self, value: bytes) -> T:
         """
@@ -76,13 +82,23 @@ class Reader(Generic[T]):
             return self._decoder.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
-        folded = _fold(parse(value), self._struct)
+        try:
+            if all(map(self._is_exact, _NAMES.decode(value))):
+                return self._decoder_of_more.decode(value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+        folded = _fold(parse(value), self._shape)
         try:
             return self._decoder.decode(_ENCODER.encode(folded))
         except msgspec.ValidationError as problem:
             raise wire_error(problem) from None
         except RecursionError:
             raise _too_deep() from None
+
+    def _is_exact(self, name: str) -> bool:
+        """Whether it is that of a field as it is written, or of none."""
+        fields, folded = self._shape.fields or _NO_FIELDS, self._shape.folded
+        return name in fields or fold(name) not in folded
 
 
 class Members(list[tuple[str, Any]]):
@@ -121,42 +137,54 @@ def text(value: str) -> str:
     return _SURROGATE.sub("\ufffd", value)
 
 
-def _fold(value: Any, type_: Any) -> Any:
-    """As the type has it: known fields by their own names, the rest left out."""
-    if isinstance(value, str):
-        return text(value)
-    type_ = (
-        next((each for each in get_args(type_) if each is not type(None)), type_)
-        if _optional(type_)
-        else type_
-    )
+@attrs.frozen
+class _Shape:
+    """
+    Of a type, what matters to the names in it.
+
+    Attributes:
+        fields: Of a struct, by their names; None of all else.
+        folded: A folded name, and that of the field.
+        inner: Of what is in a map or a list.
+    """
+
+    fields: Mapping[str, _Shape] | None = None
+    folded: Mapping[str, str] = _NO_FIELDS
+    inner: _Shape | None = None
+
+
+_LEAF = _Shape()
+
+
+def _shape_of(type_: Any) -> _Shape:
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        hints = get_type_hints(type_, include_extras=True)
+        named = [(field.encode_name, _shape_of(hints[field.name])) for field in msgspec.structs.fields(type_)]
+        # Of two names that fold to the same, the first field is meant by all others that do.
+        return _Shape(dict(named), {fold(name): name for name, _ in reversed(named)})
+    if get_origin(type_) is dict:
+        return _Shape(inner=_shape_of(get_args(type_)[1]))
+    if get_origin(type_) in (list, tuple):
+        return _Shape(inner=_shape_of(get_args(type_)[0]))
+    if get_origin(type_) in (UnionType, Union):
+        return next((each for each in map(_shape_of, get_args(type_)) if each != _LEAF), _LEAF)
+    return _LEAF
+
+
+def _fold(value: Any, shape: _Shape) -> Any:
+    """With the fields of structs by their own names, and none besides."""
     if isinstance(value, Members):
-        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
-            return _fold_fields(value, type_)
-        inner = get_args(type_)[1] if get_origin(type_) is dict else Any
-        return {text(name): _fold(each, inner) for name, each in value}
+        if shape.fields is None:
+            return {text(name): _fold(each, shape.inner or _LEAF) for name, each in value}
+        found: dict[str, Any] = {}
+        for given, each in value:
+            name = given if given in shape.fields else shape.folded.get(fold(given))
+            if name is not None:
+                found[name] = _fold(each, shape.fields[name])
+        return found
     if isinstance(value, list):
-        inner = get_args(type_)[0] if get_origin(type_) in {list, tuple} else Any
-        return [_fold(each, inner) for each in value]
-    return value
-
-
-def _fold_fields(members: Members, struct: type[msgspec.Struct]) -> dict[str, Any]:
-    hints = get_type_hints(struct, include_extras=True)
-    exact = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(struct)}
-    folded: dict[str, str] = {}
-    for known in exact:
-        folded.setdefault(fold(known), known)
-    found: dict[str, Any] = {}
-    for given, value in members:
-        name = given if given in exact else folded.get(fold(given))
-        if name is not None:
-            found[name] = _fold(value, exact[name])
-    return found
-
-
-def _optional(type_: Any) -> bool:
-    return type(None) in get_args(type_)
+        return [_fold(each, shape.inner or _LEAF) for each in value]
+    return text(value) if isinstance(value, str) else value
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -170,8 +198,7 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """Go takes "-0" for none that is unsigned, which all are that Cilium has."""
-    return int(digits) if len(digits) < 20 and digits != "-0" else _NO_INTEGER
+    return int(digits) if len(digits) < 20 else _NO_INTEGER
 
 
 def _constant(name: str) -> Any:

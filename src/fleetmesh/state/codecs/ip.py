@@ -23,6 +23,9 @@ _HOST, _REMOTE_NODE = 1, 6
 _RESERVED = 256
 """Numbers below it mean the same in each cluster."""
 
+_MOST_KEPT = 1024
+"""Bytes of a value whose named ports are kept to be found again; a longer one nobody else has."""
+
 
 class _NamedPort(msgspec.Struct, rename="pascal", forbid_unknown_fields=True, frozen=True):
     name: str | None = None
@@ -121,18 +124,22 @@ def decode(name: str, value: bytes, exporter: Exporter) -> IpRecord:
         service_account=intern(read.service_account) if read.service_account else "",
         encryption_key=read.key or 0,
         metadata=read.metadata or "",
-        named_ports=_named_ports(read.named_ports) if read.named_ports else (),
+        named_ports=_ports(read.named_ports, value) if read.named_ports else (),
     )
 
 
-@lru_cache(maxsize=4096)
+def _ports(found: tuple[_NamedPort | None, ...], value: bytes) -> tuple[tuple[str, int, str], ...]:
+    return (_known_ports if len(value) <= _MOST_KEPT else _named_ports)(found)
+
+
 def _named_ports(found: tuple[_NamedPort | None, ...]) -> tuple[tuple[str, int, str], ...]:
-    """
-    Null is a port without a name and number, which nobody asks for. All pods of a workload have the same, and
-    share what they have.
-    """
+    """Null is a port without a name and number, which nobody asks for."""
     return tuple(
         (intern(each.name or ""), each.port or 0, intern(each.protocol or ""))
         for each in found
         if each is not None
     )
+
+
+_known_ports = lru_cache(maxsize=4096)(_named_ports)
+"""All pods of a workload have the same, and share what they have."""
