@@ -18,7 +18,6 @@ from fleetmesh.records import IdentityRecord, IpRecord
 from fleetmesh.state import keys
 from fleetmesh.state.codecs import Exporter, decode, encode
 
-
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
 
