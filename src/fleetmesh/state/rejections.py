@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from fleetmesh.findings import Finding, finding
+from fleetmesh.state.codecs.words import named
 
 if TYPE_CHECKING:
     from fleetmesh.errors import WireError
@@ -57,7 +58,7 @@ class Rejections:
             yield finding(
                 "remote-value-rejected",
                 f"Cluster {self.cluster}",
-                f"{kind} {name}: {error}; what was valid before stays in force",
+                f"{kind} {named(name)}: {error}; what was valid before stays in force",
             )
         more = self.count - len(self._told)
         if more:

@@ -10,3 +10,8 @@ _MOST = 80
 def shown(text: str) -> str:
     """In quotes, and cut off where it is long."""
     return repr(text) if len(text) <= _MOST else f"{text[:_MOST]!r}..."
+
+
+def named(text: str) -> str:
+    """As it is, where it is a name like any; else `shown`."""
+    return text if text and len(text) <= _MOST and text.isprintable() else shown(text)
