@@ -22,7 +22,8 @@ from fleetmesh.state.codecs import ClusterConfig, decode_config, encode_config
 from fleetmesh.state.following import Update, follow
 from fleetmesh.state.keys import KINDS, Kind, config_key, prefix, synced_key, synced_prefix
 from fleetmesh.state.leases import LeasePool
-from fleetmesh.state.publication import Publication, PublicationStatus
+from fleetmesh.state.publication import Publication
+from fleetmesh.state.publication_status import PublicationStatus
 from fleetmesh.state.store import Store
 
 EXPIRING: tuple[Kind, ...] = ("services", "endpointslices", "serviceexports")

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
-
-import attrs
 
 from fleetmesh.errors import LeaseLostError, StoreConflictError, StoreError
 from fleetmesh.findings import Finding
@@ -28,6 +25,7 @@ from fleetmesh.state.keys import HEARTBEAT, KINDS, Kind, prefix, synced_key, syn
 from fleetmesh.state.leases import LeasePool
 from fleetmesh.state.operations import MOST_OPERATIONS
 from fleetmesh.state.publication_log import PublicationLog
+from fleetmesh.state.publication_status import Mark, Phase, PublicationStatus, Wanted
 from fleetmesh.state.store import Delete, Entry, Operation, Put, Store
 from fleetmesh.state.withdrawal import withdraw_keys
 
@@ -42,43 +40,6 @@ BEATS_A_REVIEW = 5
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
-
-
-@attrs.frozen
-class Mark:
-    """What is wanted of a key whose value is the time at which it is written (RFC 3339)."""
-
-
-Wanted = Record | bytes | Mark | None
-"""Of a key: what is encoded when it is written, its bytes, a mark, or nothing."""
-
-Phase = Literal["waiting", "writing", "written", "replaced", "withdrawn"]
-
-
-@attrs.frozen(kw_only=True)
-class PublicationStatus:
-    """
-    Attributes:
-        phase: `waiting` for the store or for a configuration; `writing`, while anything waits; `written`,
-            when
-            all is in the store; `replaced`, while somebody else writes the cluster's keys; `withdrawn`.
-        keys: In the store, records and marks.
-        pending: Keys that wait for being written.
-        leases: That the keys hang on.
-        complete: Kinds of which all records have been given once.
-        writes: Operations since the start, the regular signs of life apart.
-        errors: Since the start.
-        last_error: "" without.
-    """
-
-    phase: Phase
-    keys: int
-    pending: int
-    leases: int
-    complete: frozenset[Kind]
-    writes: int
-    errors: int
-    last_error: str
 
 
 class Publication:

@@ -21,7 +21,8 @@ from fleetmesh.state.clock import Clock, SystemClock
 from fleetmesh.state.codecs import ClusterConfig, encode_config
 from fleetmesh.state.keys import KINDS, Kind, key_of, kind_of, prefix
 from fleetmesh.state.leases import LeasePool
-from fleetmesh.state.publication import Publication, PublicationStatus
+from fleetmesh.state.publication import Publication
+from fleetmesh.state.publication_status import PublicationStatus
 from fleetmesh.state.store import Store
 
 T = TypeVar("T")
