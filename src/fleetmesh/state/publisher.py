@@ -47,7 +47,7 @@ class Publisher:
         store: The member's own etcd, or with `cached` one that several members share. It stays open.
         config: What the member says of itself; its marks are always written, and it is `cached` as this is.
         clock: Of heartbeats, marks and pauses.
-        leases: On which the keys hang; several publishers into one store may share them.
+        leases: On which the keys hang; publishers of different members into one store may share them.
     """
 
     def __init__(
