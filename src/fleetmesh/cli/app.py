@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from fleetmesh.cli import HOW_TO_INSTALL, exits
-from fleetmesh.errors import FleetmeshError
+from fleetmesh.errors import FleetmeshError, StoreError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "explain": "Why a cluster uses the backends that it uses.",
         "compare": "What would move if something were different.",
         "findings": "What is worth telling, the worst first.",
+        "doctor": "What keeps the stores of a mesh from being heard.",
     }
 )
 """Each command, in the order of the help, with the first line of its own help."""
@@ -110,6 +111,8 @@ def told(error: Exception) -> tuple[str, int]:
             return _one_line(error.format_message()).rstrip(".") + hint, exits.WRONG_USE
         case click.ClickException():
             return _one_line(error.format_message()), exits.WRONG_USE
+        case StoreError():
+            return _one_line(error), exits.OUTSIDE
         case FleetmeshError():
             return _one_line(error), exits.WRONG_USE
         case OSError():

@@ -4,7 +4,7 @@ Making meshes of paths, and what a command says and returns about their findings
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import click
@@ -16,15 +16,16 @@ from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
 
-def load(path: Path, mode: Mode | None) -> Mesh:
+def load(path: Path, mode: Mode | None, only: Collection[str] | None = None) -> Mesh:
     """
-    The mesh of a folder, a fleet.yaml or a manifest.
+    The mesh of a folder, a fleet.yaml or a manifest; of all its clusters, or `only` of some.
 
     Raises:
         OSError: The path can't be read.
+        NotFoundError: There is no cluster of a name in `only`.
     """
     with progress(f"reading {path}"):
-        return Mesh.from_directory(path, mode=mode)
+        return Mesh.from_directory(path, mode=mode, only=only)
 
 
 def code_of(findings: Iterable[Finding]) -> int:

@@ -20,6 +20,7 @@ MODES = ("cilium", "strict")
 PATH = click.Path(exists=True, readable=True, path_type=Path)
 
 path = click.argument("path", type=PATH, metavar="PATH")
+optional_path = click.argument("path", type=PATH, metavar="[PATH]", required=False)
 
 output = click.option(
     "-o",
@@ -47,6 +48,20 @@ seen_from = click.option(
     default=None,
     help="Who looks. [default: every cluster]",
 )
+
+
+def timeout(default: float) -> Decorator:
+    """
+    `--timeout`, in seconds.
+    """
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        default=default,
+        show_default=True,
+        help="How long to wait for the clusters of stores.",
+    )
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:

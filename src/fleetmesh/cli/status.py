@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fleetmesh.cli import options, plain
+from fleetmesh.cli import options, plain, stores
 from fleetmesh.cli.loading import code_of, load
 from fleetmesh.cli.output import Format, emit
+from fleetmesh.cli.stores import Stores
 from fleetmesh.cli.words import counted, listed
+from fleetmesh.findings import Finding
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 
@@ -21,21 +24,36 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
-@options.path
+@options.optional_path
+@stores.options
+@options.timeout(30)
 @options.common
-def command(path: Path, form: Format, mode: Mode | None) -> int:
+def command(path: Path | None, form: Format, mode: Mode | None, *, stores: Stores, timeout: float) -> int:
     """
     The members of a mesh, and how many findings there are.
+
+    With --store or --clustermesh-config also what is heard of each cluster, as `cilium-dbg status --verbose`
+    tells it; nothing is written. The members of --only are read from PATH and compared with what their
+    stores have; without --only all are heard.
     """
-    mesh = load(path, mode)
+    if stores.given:
+        from fleetmesh.cli.status_on_stores import look  # noqa: PLC0415 - only with stores
+
+        return look(path, form, mode, stores, timeout)
+    if path is None:
+        raise click.UsageError("Missing argument 'PATH'")
+    mesh = load(path, mode, stores.only)
     data = answer(mesh)
     emit(form, data, lambda paper: draw(paper, data, path))
     return code_of(mesh.findings)
 
 
-def answer(mesh: Mesh) -> plain.Plain:
+def answer(mesh: Mesh, more: Iterable[Finding] = ()) -> plain.Plain:
     """
     The mesh and its members in numbers.
+
+    Args:
+        more: Findings that aren't the mesh's own.
     """
     return {
         "mesh": mesh.name,
@@ -44,7 +62,7 @@ def answer(mesh: Mesh) -> plain.Plain:
         "max_connected_clusters": mesh.max_connected_clusters,
         "generation": mesh.generation,
         "members": [_member(mesh, name) for name in mesh.members],
-        "findings": plain.severities(mesh.findings),
+        "findings": plain.severities((*mesh.findings, *more)),
     }
 
 

@@ -53,6 +53,12 @@ class Sample:
         self._paths: dict[str, Datapath] = {}
         self._flows: dict[tuple[str, Name], _Flows] = {}
 
+    def of(self, mesh: Mesh) -> Sample:
+        """
+        The sample of that mesh: this one, or one that begins anew if another mesh has taken its place.
+        """
+        return self if mesh is self._mesh else Sample(mesh)
+
     def look(self) -> list[plain.Plain]:
         """
         Send the next packet of each connection, the first one of new ones. One row a cluster and service.

@@ -41,13 +41,16 @@ class Update:
 class Baseline:
     """
     The state that a mesh has when this is made.
+
+    Attributes:
+        mesh: A copy of the mesh, in that state.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         # The mesh's own report first, so that it is known what the next one may build on.
         _ = mesh.findings
-        self._state = mesh.fork()
-        self._findings = self._state.findings
+        self.mesh = mesh.fork()
+        self._findings = self.mesh.findings
 
     def until(self, mesh: Mesh, files: Iterable[str] = ()) -> tuple[Update, Baseline]:
         """
@@ -58,7 +61,7 @@ class Baseline:
             files: Those that brought it.
         """
         now = Baseline(mesh)
-        before, after = self._state, now._state
+        before, after = self.mesh, now.mesh
         members = {name: member.cluster_id for name, member in before.members.items()}
         present = {name: member.cluster_id for name, member in after.members.items()}
         update = Update(
