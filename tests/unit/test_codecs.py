@@ -198,6 +198,7 @@ TAKEN: list[tuple[Record, str, object, Callable[[Any], Any]]] = [
         None,
         lambda record: attrs.evolve(record, frontends={"10.96.0.1": {}}),
     ),
+    (SERVICE, "zones/10.1.0.4", None, lambda record: attrs.evolve(record, zones={"10.1.0.4": ("", ())})),
     (SERVICE, "newField", [{"x": None}], lambda record: record),
     (SERVICE, "zones/10.1.0.4/newField", 1, lambda record: record),
     (SERVICE, "backends/10.1.0.4/http/NewField", {"x": 1}, lambda record: record),

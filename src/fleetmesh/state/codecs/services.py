@@ -178,15 +178,12 @@ def _zones(found: Mapping[str, msgspec.Raw]) -> Mapping[str, Zone]:
         except WireError as problem:
             inside = problem.field.removeprefix("zone")
             raise WireError(f"zones[{shown(address)}]{inside}", problem.reason) from None
-        if zone is not None:
-            zones[address] = zone
+        zones[address] = zone
     return zones
 
 
-def _read_zone(value: bytes) -> Zone | None:
-    zone = _ZONED.read(b'{"zone":' + value + b"}").zone
-    if zone is None:
-        return None
+def _read_zone(value: bytes) -> Zone:
+    zone = _ZONED.read(b'{"zone":' + value + b"}").zone or _Zone()
     names = (each.name if each is not None else None for each in zone.for_zones or ())
     return intern(zone.zone or ""), tuple(intern(name or "") for name in names)
 
