@@ -97,6 +97,7 @@ class Listening:
         whole.members["north"].apply(fm.load_manifests(pod("north", 20 + number)))
         await write_records(self.north, whole.members["north"].records())
         await until(lambda: known(self.east.mesh, "north") == known(whole, "north"))
+        await until(lambda: self.east.witness.generations > 0)  # told a moment after it can be asked
         assert self.east.live.remotes["north"].ready
         self.fleet.nothing_was_emptied()
 

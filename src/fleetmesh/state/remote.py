@@ -19,9 +19,18 @@ import attrs
 from fleetmesh.errors import MeshError, StoreDeniedError, StoreError, WireError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.state.codecs import ClusterConfig, Exporter, decode_config, validate_config
+from fleetmesh.state.codecs.words import named
 from fleetmesh.state.following import follow
 from fleetmesh.state.intake import RECORD_KIND, Piece, Taken
-from fleetmesh.state.keys import HEARTBEAT, KINDS, config_key, prefix, synced_key, synced_prefix
+from fleetmesh.state.keys import (
+    CONFIG_PREFIX,
+    HEARTBEAT,
+    KINDS,
+    config_key,
+    prefix,
+    synced_key,
+    synced_prefix,
+)
 from fleetmesh.state.rejections import Rejections
 from fleetmesh.state.remote_status import KindStatus, Phase, RemoteStatus
 
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 LONGEST_SILENCE = 120.0
 LOOKING = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+MOST_SHOWN = 10
+"""Names of other clusters whose store a cluster's may be by mistake."""
 
 _ALWAYS: tuple[Kind, ...] = ("nodes", "identities", "ip")
 _REVOKED: tuple[Kind, ...] = ("services", "serviceexports", "endpointslices")
@@ -66,6 +77,7 @@ class RemoteCluster:
     _conflict: MeshError | None = attrs.field(default=None, init=False)
     _missing: bool = attrs.field(default=False, init=False)
     _foreign: bool = attrs.field(default=False, init=False)
+    _other_names: tuple[str, ...] = attrs.field(default=(), init=False)
     _drained: bool = attrs.field(default=False, init=False)
     _store_id: str = attrs.field(default="", init=False)
     _broken: dict[str, StoreError] = attrs.field(factory=dict, init=False)
@@ -158,17 +170,19 @@ class RemoteCluster:
                 # One that goes is no news: agents read it once, when they connect.
                 if update.listed and self._config is None and self._refused is None:
                     self._missing = True
-                    self._foreign = await self._is_foreign()
+                    self._foreign = await self._first_keys("cilium/") == []
+                    self._other_names = tuple(await self._first_keys(CONFIG_PREFIX) or ())
                     self._tell()
 
-    async def _is_foreign(self) -> bool:
+    async def _first_keys(self, begin: str) -> list[str] | None:
+        """Behind a prefix; None where that can't be told now."""
         try:
-            async with aclosing(self._store.pages("cilium/")) as pages:  # type: ignore[type-var]
+            async with aclosing(self._store.pages(begin)) as pages:  # type: ignore[type-var]
                 async for page in pages:
-                    return not page.entries
+                    return [entry.key.removeprefix(begin) for entry in page.entries[:MOST_SHOWN]]
         except StoreError:
-            return False  # it can't be told now
-        return False
+            return None
+        return None
 
     async def _configure(self, value: bytes) -> None:
         try:
@@ -422,7 +436,10 @@ class RemoteCluster:
         if self._foreign:
             yield finding("store-not-cilium", subject, "its store has no key that begins with cilium/")
         elif self._missing and self._config is None:
-            yield finding("remote-config-missing", subject, f"its store has no key {config_key(self.name)}")
+            others = ", ".join(map(named, self._other_names))
+            message = f"its store has no key {config_key(self.name)}"
+            message += f", but says what these are: {others}" if others else ""
+            yield finding("remote-config-missing", subject, message)
         if self._config is not None and self._config.endpoint_slices_export_mode == "endpointslices-only":
             yield finding("services-not-exported", subject, "none of its backends is used")
         yield from self._findings_of_silence(subject)

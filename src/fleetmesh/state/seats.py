@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from fleetmesh.errors import ClusterIdTakenError, MeshError
+from fleetmesh.mesh.limits import check_id
 
 if TYPE_CHECKING:
     from fleetmesh.mesh import Member, Mesh
@@ -52,7 +53,7 @@ class Seats:
 
         Raises:
             MeshError: Another one has the id, or it can't be had. The mesh is as it was, but for what was
-                known of the cluster under another id.
+                known of the cluster under another id where the new one may be its own one day.
         """
         known = self._mesh.members.get(name)
         if known is not None and not known.outside:
@@ -62,6 +63,11 @@ class Seats:
                 raise MeshError(
                     f"{name!r} says that its cluster id is {cluster_id}; declared is {known.cluster_id}"
                 )
+            # Cilium takes no notice of a cluster that claims its own id (pkg/clustermesh/types/option.go,
+            # `ValidateRemoteConfig`). One that claims another remote's gives up its old one first: two may
+            # exchange theirs.
+            own = {each.cluster_id: each.name for each in self._mesh.members.values() if not each.outside}
+            check_id(cluster_id, self._mesh.max_connected_clusters, own)
             self._give_up(name)
             known = None
         if known is None:
