@@ -169,9 +169,9 @@ class RemoteCluster:
                         await self._configure(entry.value)
                 # One that goes is no news: agents read it once, when they connect.
                 if update.listed and self._config is None and self._refused is None:
-                    self._missing = True
                     self._foreign = await self._first_keys("cilium/") == []
                     self._other_names = tuple(await self._first_keys(CONFIG_PREFIX) or ())
+                    self._missing = True
                     self._tell()
 
     async def _first_keys(self, begin: str) -> list[str] | None:
