@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from math import ceil
 
 from fleetmesh.errors import StoreConflictError, StoreError
@@ -45,6 +46,10 @@ _MOST_AT_ONCE = 16_384
 _ENOUGH_BYTES = 4 << 20
 # Entries that become ours at once: whoever else waits in the loop waits for as long as that takes.
 _MOST_A_PAGE = 1_024
+# Lists of a store that are under way at once, of each of which the server and this process hold a page; and
+# seconds after which one is not counted any more.
+_LISTS_AT_ONCE = 4
+_LONGEST_TURN = 5.0
 _ALARM = re.compile(r"alarm:(\w+)")
 
 
@@ -70,6 +75,7 @@ class Client:
         self._page_size = page_size
         self._progress_every = progress_every
         self._leases: set[EtcdLease] = set()
+        self._turns = asyncio.Semaphore(_LISTS_AT_ONCE)
         self._connection = Connection(
             endpoints,
             security,
@@ -91,6 +97,24 @@ class Client:
         return self._pages(prefix, self._connection.epoch)
 
     async def _pages(self, prefix: str, epoch: int) -> AsyncGenerator[Listing, None]:
+        async with self._turn(), aclosing(self._pages_in_turn(prefix, epoch)) as pages:
+            async for page in pages:
+                yield page
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """
+        A place among the lists that are under way. Who reads slowly, or waits for another list, keeps it only
+        for a time, so that nobody waits for ever.
+        """
+        await self._turns.acquire()
+        with ExitStack() as place:
+            place.callback(self._turns.release)
+            expiry = asyncio.get_running_loop().call_later(_LONGEST_TURN, place.close)
+            place.callback(expiry.cancel)
+            yield
+
+    async def _pages_in_turn(self, prefix: str, epoch: int) -> AsyncGenerator[Listing, None]:
         """
         What is asked for at once grows: for each answer etcd counts all keys that are left
         (storage/mvcc/index.go `Revisions`), so that a list in small parts takes a time that grows with the
