@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from sys import intern
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -93,7 +94,8 @@ class _Following:
     What is known, and how far.
 
     Attributes:
-        known: The revision that each key was told with, by its name behind the prefix.
+        known: The revision that each key was told with, by its name behind the prefix, of which whoever has
+            the record has the same object.
         revision: All up to it has been told.
         list_anew: Whether going on from `revision` would miss something.
         store_id: Of the store that the revisions are of; "" before it is known.
@@ -143,7 +145,7 @@ class _Following:
         behind = len(self.prefix)
         puts: list[Entry] = []
         for entry in page.entries:
-            name = entry.key[behind:]
+            name = intern(entry.key[behind:])
             unseen.discard(name)
             if self.known.get(name) != entry.revision:
                 self.known[name] = entry.revision
@@ -174,7 +176,7 @@ class _Following:
         last: dict[str, Entry | Delete] = {}
         for events in batch:
             for change in events.changes:
-                last[change.key[behind:]] = change
+                last[intern(change.key[behind:])] = change
         puts: list[Entry] = []
         deletes: list[str] = []
         for name, change in last.items():

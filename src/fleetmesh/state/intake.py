@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from sys import intern
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -78,8 +79,8 @@ class Piece:
         return len(self.puts) + len(self.deletes)
 
     def name(self, key: str) -> str:
-        """The part of a key behind the prefix."""
-        return key[self._behind :]
+        """The part of a key behind the prefix; addresses stand in many places, and once in memory."""
+        return intern(key[self._behind :])
 
 
 @attrs.frozen

@@ -195,5 +195,8 @@ _known_zone = lru_cache(maxsize=4096)(_read_zone)
 def _of_addresses(found: Mapping[str, Any], backends: Mapping[str, PortMap]) -> Mapping[str, Any]:
     """With the addresses as `backends` has them; what is none is of no backend, and stays as it is."""
     return MappingProxyType(
-        {text if text in backends else canonical(text) or text: value for text, value in found.items()}
+        {
+            intern(text if text in backends else canonical(text) or text): value
+            for text, value in found.items()
+        }
     )
