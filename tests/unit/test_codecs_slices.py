@@ -294,3 +294,10 @@ def test_a_frame_may_be_written_without_compressing() -> None:
 
     assert zstd.decompress(b"(\xb5/\xfd\x00\x58" + raw) == MESSAGE
     assert zstd.decompress(b"(\xb5/\xfd\x00\x58" + (9 << 3 | 3).to_bytes(3, "little") + b"a") == b"a" * 9
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 300_000])
+def test_a_frame_that_stores_its_content_is_one(size: int) -> None:
+    content = bytes(number % 251 for number in range(size))
+
+    assert zstd.decompress(zstd.stored(content)) == content

@@ -16,6 +16,7 @@ from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.report import ordered
 from fleetmesh.state.addresses import contested_addresses
 from fleetmesh.state.clock import Clock, SystemClock
+from fleetmesh.state.codecs import zstd
 from fleetmesh.state.intake import Intake
 from fleetmesh.state.leases import LeasePool
 from fleetmesh.state.publishing import Publishing
@@ -50,7 +51,10 @@ async def run(
 
     Raises:
         ValueError: A member of another process has no store.
+        ImportError: In mode `strict`, which reads slices of endpoints, zstandard (extra `etcd`) is missing.
     """
+    if mesh.mode == "strict" and not zstd.is_available():
+        raise ImportError("mode strict reads slices of endpoints: pip install 'fleetmesh[etcd]'")
     if isinstance(store, Mapping):
         lacking = [name for name, member in mesh.members.items() if member.outside and name not in store]
         if lacking:

@@ -32,7 +32,7 @@ _DICTIONARY_BYTES = (0, 1, 2, 4)
 
 @lru_cache(maxsize=1)
 def _zstandard() -> Any:
-    """It comes with the extra `etcd`, and whoever has no slices of endpoints can do without."""
+    """It comes with the extra `etcd`; whoever reads no slices of endpoints can do without."""
     try:
         return importlib.import_module("zstandard")
     except ImportError as missing:
@@ -47,9 +47,30 @@ def _contexts() -> Any:
     return _of_thread
 
 
+@lru_cache(maxsize=1)
+def is_available() -> bool:
+    """Whether frames can be read, and written small."""
+    try:
+        _zstandard()
+    except ImportError:
+        return False
+    return True
+
+
 def compress(content: bytes) -> bytes:
-    """One frame with a checksum."""
-    return bytes(_contexts().compressor.compress(content))
+    """One frame with a checksum; where zstandard is not installed, one that stores the content as it is."""
+    return bytes(_contexts().compressor.compress(content)) if is_available() else stored(content)
+
+
+def stored(content: bytes) -> bytes:
+    """One frame of raw blocks, which says how long it is (RFC 8878, sections 3.1.1.1 and 3.1.1.2)."""
+    single_segment_with_eight_bytes_of_size = 0b1110_0000
+    parts = [_FRAME, bytes([single_segment_with_eight_bytes_of_size]), len(content).to_bytes(8, "little")]
+    blocks = [content[at : at + _BIGGEST_BLOCK] for at in range(0, len(content), _BIGGEST_BLOCK)] or [b""]
+    for number, block in enumerate(blocks, 1):
+        last = number == len(blocks)
+        parts += ((len(block) << 3 | _RAW << 1 | last).to_bytes(3, "little"), block)
+    return b"".join(parts)
 
 
 def decompress(value: bytes) -> bytes:
