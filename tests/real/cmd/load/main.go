@@ -3,10 +3,12 @@
 //
 //	load [SIZES] fill
 //	load [SIZES] -rate 5000 -seconds 20 change
+//	load [SIZES] -rate 100 -seconds 20 -skip 100000 change
 //
-// The sizes are the same for both, as the second does not read what the first wrote. What change has written is told
-// on the standard output, a line each: when its transaction was sent and when it was committed, in nanoseconds since
-// 1970, the revision, and the key. What it cost is told on the standard error at the end, as JSON.
+// The sizes are always the same, as nothing is read: what changes is the same each time, so that who goes on skips
+// what was done. What change has written is told on the standard output, a line each: when its transaction was sent
+// and when it was committed, in nanoseconds since 1970, the revision, and the key. What it cost is told on the
+// standard error at the end, as JSON.
 package main
 
 import (
@@ -43,6 +45,7 @@ func main() {
 	transaction := flag.Int("transaction", 100, "most keys of a transaction")
 	rate := flag.Float64("rate", 5000, "change: keys per second")
 	seconds := flag.Float64("seconds", 20, "change: for how long")
+	skip := flag.Int("skip", 0, "change: how many changes were made before")
 	flag.Parse()
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{*endpoint}, DialTimeout: answerWithin})
 	if err != nil {
@@ -56,7 +59,7 @@ func main() {
 	case "fill":
 		fill(out, sizes)
 	case "change":
-		change(out, sizes, *rate, *seconds)
+		change(out, sizes, *skip, *rate, *seconds)
 	default:
 		log.Fatal("what to do: fill or change")
 	}
@@ -73,19 +76,18 @@ func fill(out *writer, sizes sizes) {
 	for range 4 {
 		workers.Go(func() {
 			for cluster := range clusters {
-				var batch []clientv3.Op
-				put := func(key string, value []byte) {
-					if batch = append(batch, out.put(key, value)); len(batch) == out.most {
+				var batch []entry
+				cluster.writeAll(func(next entry) {
+					if batch = append(batch, next); len(batch) == out.most {
 						out.commit(batch)
 						batch = nil
 					}
-				}
-				cluster.writeAll(put)
+				})
 				out.commit(batch)
 			}
 		})
 	}
-	out.commit([]clientv3.Op{heartbeat(out)})
+	out.commit([]entry{heartbeat()})
 	for number := range sizes.clusters {
 		clusters <- newCluster(number, sizes)
 	}
@@ -94,27 +96,36 @@ func fill(out *writer, sizes sizes) {
 }
 
 // change writes at a rate, of which it may fall short where the etcd is too slow.
-func change(out *writer, sizes sizes, rate, seconds float64) {
+func change(out *writer, sizes sizes, skip int, rate, seconds float64) {
 	world := newWorld(sizes)
+	for skip > 0 {
+		skip -= len(world.next(min(out.most, skip)))
+	}
 	stdout := bufio.NewWriter(os.Stdout)
 	defer stdout.Flush()
-	out.commit([]clientv3.Op{heartbeat(out)})
+	out.commit([]entry{heartbeat()})
 	began := time.Now()
 	for written := 0; float64(written) < rate*seconds; {
 		time.Sleep(time.Until(began.Add(time.Duration(float64(written) / rate * float64(time.Second)))))
-		batch := world.next(out, min(out.most, int(rate*seconds)-written))
+		batch := world.next(min(out.most, int(rate*seconds)-written))
 		sent := time.Now()
 		revision := out.commit(batch)
 		committed := time.Now()
-		for _, op := range batch {
-			fmt.Fprintln(stdout, sent.UnixNano(), committed.UnixNano(), revision, string(op.KeyBytes()))
+		for _, entry := range batch {
+			fmt.Fprintln(stdout, sent.UnixNano(), committed.UnixNano(), revision, entry.key)
 		}
 		written += len(batch)
 	}
 }
 
-func heartbeat(out *writer) clientv3.Op {
-	return out.put(kvstore.HeartbeatPath, []byte(time.Now().Format(time.RFC3339)))
+// entry is a key with its value, or one to be deleted.
+type entry struct {
+	key   string
+	value []byte
+}
+
+func heartbeat() entry {
+	return entry{kvstore.HeartbeatPath, []byte(time.Now().Format(time.RFC3339))}
 }
 
 // writer makes transactions, and counts what it has written.
@@ -128,8 +139,11 @@ type writer struct {
 	bytes              int
 }
 
-// put is the operation that writes a key, on a lease that has room for it.
-func (w *writer) put(key string, value []byte) clientv3.Op {
+// operation writes a key, on a lease that has room for it, or deletes it.
+func (w *writer) operation(entry entry) clientv3.Op {
+	if entry.value == nil {
+		return clientv3.OpDelete(entry.key)
+	}
 	w.lock.Lock()
 	defer w.lock.Unlock()
 	if w.leased%keysOfLease == 0 {
@@ -142,16 +156,20 @@ func (w *writer) put(key string, value []byte) clientv3.Op {
 		w.lease = granted.ID
 	}
 	w.leased++
-	return clientv3.OpPut(key, string(value), clientv3.WithLease(w.lease))
+	return clientv3.OpPut(entry.key, string(entry.value), clientv3.WithLease(w.lease))
 }
 
-func (w *writer) commit(batch []clientv3.Op) int64 {
+func (w *writer) commit(batch []entry) int64 {
 	if len(batch) == 0 {
 		return 0
 	}
+	var operations []clientv3.Op
+	for _, entry := range batch {
+		operations = append(operations, w.operation(entry))
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
-	done, err := w.client.Txn(ctx).Then(batch...).Commit()
+	done, err := w.client.Txn(ctx).Then(operations...).Commit()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -159,8 +177,8 @@ func (w *writer) commit(batch []clientv3.Op) int64 {
 	defer w.lock.Unlock()
 	w.keys += len(batch)
 	w.transactions++
-	for _, op := range batch {
-		w.bytes += len(op.KeyBytes()) + len(op.ValueBytes())
+	for _, entry := range batch {
+		w.bytes += len(entry.key) + len(entry.value)
 	}
 	return done.Header.Revision
 }

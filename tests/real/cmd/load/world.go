@@ -22,7 +22,6 @@ import (
 	nodestore "github.com/cilium/cilium/pkg/node/store"
 	nodetypes "github.com/cilium/cilium/pkg/node/types"
 	"github.com/cilium/cilium/pkg/source"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
@@ -62,11 +61,11 @@ func newCluster(number int, sizes sizes) *cluster {
 	return &cluster{sizes, uint32(firstID + number), fmt.Sprintf("cluster-%d", firstID+number)}
 }
 
-func (c *cluster) writeAll(put func(key string, value []byte)) {
+func (c *cluster) writeAll(put func(entry)) {
 	config, err := json.Marshal(cmtypes.CiliumClusterConfig{ID: c.id, Capabilities: cmtypes.CiliumClusterConfigCapabilities{
 		SyncedCanaries: true, Cached: true, MaxConnectedClusters: maxClusters, ServiceExportsEnabled: new(bool)}})
 	must(err)
-	put(kvstore.JoinKey(kvstore.ClusterConfigPrefix, c.name), config)
+	put(entry{kvstore.JoinKey(kvstore.ClusterConfigPrefix, c.name), config})
 	for node := range c.nodes {
 		put(c.node(node))
 	}
@@ -81,7 +80,7 @@ func (c *cluster) writeAll(put func(key string, value []byte)) {
 	}
 	for _, prefix := range []string{nodestore.NodeStorePrefix, cache.IdentitiesPath, ipcache.IPIdentitiesPath, cmstore.ServiceStorePrefix} {
 		now := time.Now().Format(time.RFC3339)
-		put(kvstore.JoinKey(kvstore.SyncedPrefix, c.name, kvstore.StateToCachePrefix(prefix)), []byte(now))
+		put(entry{kvstore.JoinKey(kvstore.SyncedPrefix, c.name, kvstore.StateToCachePrefix(prefix)), []byte(now)})
 	}
 }
 
@@ -99,7 +98,7 @@ func (c *cluster) identityOf(pod int) int { return pod * c.identities / c.ips }
 
 func namespace(number int) string { return fmt.Sprintf("team-%d", number%namespaces) }
 
-func (c *cluster) node(number int) (string, []byte) {
+func (c *cluster) node(number int) entry {
 	node := nodetypes.Node{
 		Name: c.nodeName(number), Cluster: c.name, ClusterID: c.id, Source: source.CustomResource,
 		IPAddresses: []nodetypes.Address{
@@ -115,10 +114,10 @@ func (c *cluster) node(number int) (string, []byte) {
 	}
 	value, err := node.Marshal()
 	must(err)
-	return kvstore.JoinKey(kvstore.StateToCachePrefix(nodestore.NodeStorePrefix), node.GetKeyName()), value
+	return entry{kvstore.JoinKey(kvstore.StateToCachePrefix(nodestore.NodeStorePrefix), node.GetKeyName()), value}
 }
 
-func (c *cluster) identity(number int) (string, []byte) {
+func (c *cluster) identity(number int) entry {
 	app, space := fmt.Sprintf("app-%d", number), namespace(number)
 	pairs := map[string]string{
 		"app.kubernetes.io/name":                                     app,
@@ -135,7 +134,7 @@ func (c *cluster) identity(number int) (string, []byte) {
 		pairs["tier"] = []string{"front", "back", "data"}[number%9/3]
 	}
 	key := kvstore.JoinKey(kvstore.StateToCachePrefix(cache.IdentitiesPath), c.name, "id", c.numeric(number).String())
-	return key, labels.Map2Labels(pairs, labels.LabelSourceK8s).SortedList()
+	return entry{key, labels.Map2Labels(pairs, labels.LabelSourceK8s).SortedList()}
 }
 
 func (c *cluster) numeric(number int) identity.NumericIdentity {
@@ -147,7 +146,7 @@ func (c *cluster) ipKey(pod int) string {
 }
 
 // ip is what stands at a pod's address; turn tells pods apart that have it one after the other.
-func (c *cluster) ip(pod, number, turn int) (string, []byte) {
+func (c *cluster) ip(pod, number, turn int) entry {
 	pair := identity.IPIdentityPair{
 		IP: c.address(pod), HostIP: c.host(pod % c.nodes), ID: c.numeric(number), K8sNamespace: namespace(number),
 		K8sPodName:        fmt.Sprintf("app-%d-%08x-%d-%d", number, uint32(number)*2654435761, pod, turn),
@@ -156,11 +155,11 @@ func (c *cluster) ip(pod, number, turn int) (string, []byte) {
 	}
 	value, err := pair.Marshal()
 	must(err)
-	return c.ipKey(pod), value
+	return entry{c.ipKey(pod), value}
 }
 
 // service has backends that are neighbours; one of them may be missing.
-func (c *cluster) service(number, missing int) (string, []byte) {
+func (c *cluster) service(number, missing int) entry {
 	name := fmt.Sprintf("service-%d", number)
 	service := cmstore.NewClusterService(name, namespace(number))
 	service.Cluster, service.ClusterID, service.Shared, service.IncludeExternal = c.name, c.id, true, true
@@ -179,7 +178,7 @@ func (c *cluster) service(number, missing int) (string, []byte) {
 	}
 	value, err := service.Marshal()
 	must(err)
-	return kvstore.JoinKey(kvstore.StateToCachePrefix(cmstore.ServiceStorePrefix), service.GetKeyName()), value
+	return entry{kvstore.JoinKey(kvstore.StateToCachePrefix(cmstore.ServiceStorePrefix), service.GetKeyName()), value}
 }
 
 // world is what all clusters have now.
@@ -187,7 +186,7 @@ type world struct {
 	random   *rand.Rand
 	clusters []*changing
 	turn     int
-	held     *clientv3.Op // for the next transaction, as this one has its key
+	held     *entry // for the next transaction, as this one has its key
 }
 
 type changing struct {
@@ -214,26 +213,25 @@ func newWorld(sizes sizes) *world {
 
 // next are changes of so many different keys, or fewer: a quarter each of addresses that come, go, or pass to another
 // pod, and of services that lose or regain a backend.
-func (w *world) next(out *writer, most int) (batch []clientv3.Op) {
+func (w *world) next(most int) (batch []entry) {
 	seen := map[string]bool{}
 	for len(batch) < most {
-		op := w.held
-		if w.held = nil; op == nil {
-			c := w.clusters[w.random.IntN(len(w.clusters))]
-			next := c.change(w, out)
-			op = &next
+		next := w.held
+		if w.held = nil; next == nil {
+			made := w.clusters[w.random.IntN(len(w.clusters))].change(w)
+			next = &made
 		}
-		if seen[string(op.KeyBytes())] {
-			w.held = op
+		if seen[next.key] {
+			w.held = next
 			break
 		}
-		seen[string(op.KeyBytes())] = true
-		batch = append(batch, *op)
+		seen[next.key] = true
+		batch = append(batch, *next)
 	}
 	return batch
 }
 
-func (c *changing) change(w *world, out *writer) clientv3.Op {
+func (c *changing) change(w *world) entry {
 	w.turn++
 	kind, number := w.random.IntN(4), w.random.IntN(c.identities)
 	switch {
@@ -247,17 +245,17 @@ func (c *changing) change(w *world, out *writer) clientv3.Op {
 			missing = w.random.IntN(c.backends)
 			c.missing[service] = missing
 		}
-		return out.put(c.service(service, missing))
+		return c.service(service, missing)
 	case kind == 1 && len(c.taken) > 1:
 		pod := take(&c.taken, w.random)
 		c.free = append(c.free, pod)
-		return clientv3.OpDelete(c.ipKey(pod))
+		return entry{c.ipKey(pod), nil}
 	case kind == 2 && len(c.free) > 0:
 		pod := take(&c.free, w.random)
 		c.taken = append(c.taken, pod)
-		return out.put(c.ip(pod, number, w.turn))
+		return c.ip(pod, number, w.turn)
 	}
-	return out.put(c.ip(c.taken[w.random.IntN(len(c.taken))], number, w.turn))
+	return c.ip(c.taken[w.random.IntN(len(c.taken))], number, w.turn)
 }
 
 func take(from *[]int, random *rand.Rand) int {
