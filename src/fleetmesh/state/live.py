@@ -25,8 +25,8 @@ from fleetmesh.state.seats import Seats
 
 if TYPE_CHECKING:
     from fleetmesh.mesh import Delta, Mesh
-    from fleetmesh.state.publication import Phase as PublicationPhase
-    from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.publication_status import Phase as PublicationPhase
+    from fleetmesh.state.publication_status import PublicationStatus
     from fleetmesh.state.remote_status import Phase as RemotePhase
     from fleetmesh.state.remote_status import RemoteStatus
     from fleetmesh.state.store import Store
