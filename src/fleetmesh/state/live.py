@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from fleetmesh.errors import StoreError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.report import ordered
 from fleetmesh.state.addresses import contested_addresses
@@ -102,7 +103,8 @@ class Live:
     _remotes: dict[str, tuple[RemoteCluster, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
     _publishing: dict[str, tuple[Publishing, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
     _queues: list[asyncio.Queue[Delta]] = attrs.field(factory=list, init=False)
-    _leaving: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _leaving: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
+    _left_behind: dict[str, Finding] = attrs.field(factory=dict, init=False)
     _stores: dict[str, Store] = attrs.field(factory=dict, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
@@ -138,6 +140,7 @@ class Live:
         """Those of them that cost nothing that grows with what is published."""
         found = [each for remote, _ in self._remotes.values() for each in remote.status.findings]
         found += (each for publishing, _ in self._publishing.values() for each in publishing.findings)
+        found += self._left_behind.values()
         found += (
             finding("member-without-store", f"Cluster {name}", "another process runs it, and it isn't heard")
             for name, member in self.mesh.members.items()
@@ -203,7 +206,7 @@ class Live:
         self._over = True
         for _, task in (*self._remotes.values(), *self._publishing.values()):
             task.cancel()
-        for task in self._leaving:
+        for task in self._leaving.values():
             task.cancel()
 
     def _told(self, delta: Delta) -> None:
@@ -237,9 +240,7 @@ class Live:
         for name in [name for name in self._publishing if name not in members]:
             publishing, task = self._publishing.pop(name)
             task.cancel()
-            leaving = self._tasks.create_task(publishing.withdraw())
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._leaving[name] = self._tasks.create_task(self._withdraw(name, publishing))
         for name, member in members.items():
             store = self._stores.get(name) if isinstance(self._store, Mapping) else self._store
             if store is None:
@@ -254,8 +255,20 @@ class Live:
             publishing = Publishing(
                 self.mesh, name, store, self._clock, self._leases, cached=self._leases is not None
             )
-            self._publishing[name] = (publishing, self._tasks.create_task(publishing.run()))
+            self._left_behind.pop(name, None)
+            leaving = self._leaving.pop(name, None)
+            if leaving is not None:
+                leaving.cancel()  # what is there is taken over, and what isn't wanted any more goes then
+            self._publishing[name] = (publishing, self._tasks.create_task(publishing.run(after=leaving)))
         self._publishing[name][0].look()
+
+    async def _withdraw(self, name: str, publishing: Publishing) -> None:
+        try:
+            await publishing.withdraw()
+        except StoreError as error:
+            message = f"it has left, and its keys are still there: {error}"
+            self._left_behind[name] = finding("withdrawal-failed", f"Cluster {name}", message)
+        del self._leaving[name]
 
     def _hear(self, name: str, store: Store) -> None:
         ttls = [each.settings.cache_ttl for each in self.mesh.members.values() if not each.outside]
