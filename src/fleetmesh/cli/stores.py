@@ -63,14 +63,14 @@ class Stores:
 
         return DirectoryOfClusters(self.directory)
 
-    def check(self, names: Collection[str], own: Collection[str], heard: Collection[str] = ()) -> None:
+    def check(self, names: Collection[str], own: Collection[str], files: Collection[str] = ()) -> None:
         """
         Whether all members are somewhere.
 
         Args:
             names: Of all that the mesh could have.
             own: Those that this process runs.
-            heard: Those that have a connection file.
+            files: Clusters that have a connection file.
 
         Raises:
             click.BadParameter, click.UsageError: A name is none of a member, or a member has no store.
@@ -78,12 +78,11 @@ class Stores:
         for name in self.single:
             if name not in names:
                 raise click.BadParameter(str(NotFoundError("member", name, names)), param_hint="'--store'")
-        lacking = [name for name in names if name not in own and name not in heard]
-        if self.shared is None:
-            lacking = [name for name in lacking if name not in self.single]
-            if lacking:
-                raise click.UsageError(f"another process runs {', '.join(lacking)}: say where with --store")
-        if heard and all(name in own for name in heard):
+        somewhere = {*own, *files, *self.single}
+        lacking = [name for name in names if name not in somewhere]
+        if lacking and self.shared is None:
+            raise click.UsageError(f"another process runs {', '.join(lacking)}: say where with --store")
+        if files and all(name in own for name in files):
             raise click.UsageError(
                 f"this process runs every cluster of {self.directory}; --only MEMBER says which are its own"
             )
@@ -168,7 +167,8 @@ def read(
     if shared and directory is not None:
         raise _wrong("beside --clustermesh-config each member has a store of its own: write MEMBER=URL")
     connect = _Connecting(ca=ca, cert=cert, key=key, user=user)
-    connect.check([*shared, *single.values()])
+    if texts or ca or cert or key or user is not None:
+        connect.check([*shared, *single.values()])
     return Stores(
         shared=connect(shared[0]) if shared else None,
         single=MappingProxyType({name: connect(urls) for name, urls in single.items()}),
