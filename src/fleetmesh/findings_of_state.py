@@ -142,6 +142,12 @@ KINDS_OF_STATE = (
         "Let one process publish a cluster, or give one of the two another name and id.",
     ),
     FindingKind(
+        "unknown-capability",
+        "info",
+        "A remote cluster says something of itself that this version does not know.",
+        "Where it matters, update fleetmesh: Cilium's own readers of 1.20 pass over it too.",
+    ),
+    FindingKind(
         "withdrawal-failed",
         "warning",
         "Keys of a cluster that has left could not be removed; they stay until their leases run out.",

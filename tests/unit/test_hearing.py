@@ -315,3 +315,15 @@ def test_its_ranges_are_those_that_it_tells_of_and_others_keep_clear_of_them(mes
     assert north.ranges.pod_cidrs
     assert "10.41.0.0/16" not in north.ranges.pod_cidrs
     assert [each for each in mesh.findings if each.code == "range-overlap"] == []
+
+
+def test_how_many_records_of_a_kind_are_heard_is_how_many_names_they_have(mesh: fm.Mesh) -> None:
+    hear(mesh, identity(CART, "cart"), identity(PAY, "pay"), ip("10.2.0.1"), service())
+    west = mesh.members["west"]
+    kinds = ("node", "service", "endpoints", "identity", "ip", "export")
+
+    assert {kind: west.heard_count(kind) for kind in kinds} == {
+        kind: len(west.heard_names(kind)) for kind in kinds
+    }
+    assert west.heard_count("identity") == 2
+    assert mesh.members["east"].heard_count("ip") == 0

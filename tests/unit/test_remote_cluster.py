@@ -17,8 +17,9 @@ from doubles.clock import ManualClock
 from doubles.faults import FaultyStore
 from doubles.wire import beat, config_of, delete_records, write, write_cluster, write_records
 from fleetmesh.errors import StoreUnavailableError
-from fleetmesh.records import IdentityRecord, IpRecord, NodeRecord, Record, ServiceRecord
-from fleetmesh.state.codecs import encode_config
+from fleetmesh.records import EndpointsRecord, IdentityRecord, IpRecord, NodeRecord, Record, ServiceRecord
+from fleetmesh.resources import Endpoint, EndpointPort
+from fleetmesh.state.codecs import encode, encode_config
 from fleetmesh.state.intake import Intake
 from fleetmesh.state.keys import config_key, synced_key
 from fleetmesh.state.memory import MemoryStore
@@ -280,6 +281,121 @@ async def test_a_heartbeat_that_stops_is_staleness() -> None:
 
     assert stale == "stale"
     assert addresses(at.mesh) == {"10.2.0.1", "10.2.0.2"}
+
+
+async def test_a_heartbeat_that_stops_withdraws_nothing_as_long_as_the_store_answers() -> None:
+    """`cache_ttl` counts from the disconnection."""
+    store = FaultyStore(MemoryStore())
+    await write_cluster(store, "west", 2, records())
+    await beat(store)
+    async with listening() as at:
+        remote = at.hear("west", store, cache_ttl=60)
+        await at.until(lambda: remote.phase == "ready")
+        await at.clock.run(400)
+        stale = remote.status
+        store.fail(StoreUnavailableError("no server answers"))
+        await at.until(lambda: not remote.status.connected)
+        later = remote.status.stale_for
+
+    assert stale.phase == "stale"
+    assert stale.revocations == 0
+    assert list(at.mesh.members["west"].heard_names("service")) == ["shop/cart"]
+    assert [each.code for each in stale.findings] == ["remote-stale"]
+    assert later >= stale.stale_for  # it is not younger since the connection broke as well
+
+
+async def test_a_refused_value_that_goes_during_a_silence_is_settled() -> None:
+    store = FaultyStore(MemoryStore())
+    await write_cluster(store, "west", 2, records())
+    bad = "cilium/state/services/v1/west/shop/bad"
+    await write(store, [Put(bad, b"{")])
+    async with listening() as at:
+        remote = at.hear("west", store, cache_ttl=60)
+        await at.until(lambda: remote.phase == "ready" and remote.status.rejected == 1)
+        store.fail(StoreUnavailableError("no server answers"))
+        await at.until(lambda: remote.status.revocations == 1)
+        await write(store.inner, [Delete(bad)])
+        store.heal()
+        await at.until(lambda: remote.phase == "ready")
+
+        assert remote.status.rejected == 0
+
+
+async def test_a_refused_config_that_is_deleted_is_settled_and_what_was_said_before_stays() -> None:
+    store = FaultyStore(MemoryStore())
+    await write_cluster(store, "west", 2, records())
+    async with listening() as at:
+        remote = at.hear("west", store)
+        await at.until(lambda: remote.phase == "ready")
+        await write(store, [Put(config_key("west"), b"[]")])
+        await at.until(lambda: remote.phase == "rejected")
+        await write(store, [Delete(config_key("west"))])
+        await at.until(lambda: remote.phase == "ready")
+
+        assert addresses(at.mesh) == {"10.2.0.1", "10.2.0.2"}
+        assert [each.code for each in remote.status.findings] == ["remote-config-missing"]
+        assert "any more" in remote.status.findings[0].message
+
+
+async def test_what_goes_with_a_kind_that_is_not_wanted_any_more_is_what_was_told_before() -> None:
+    store = FaultyStore(MemoryStore())
+    await write_cluster(store, "west", 2, records())
+    only_slices = attrs.evolve(config_of(2), endpoint_slices_export_mode="endpointslices-only")
+    late = attrs.evolve(service(), name="late")
+    async with listening() as at:
+        remote = at.hear("west", store)
+        await at.until(lambda: remote.phase == "ready")
+        await write(
+            store,
+            [
+                Put("cilium/state/services/v1/west/shop/late", encode(late)),
+                Put(config_key("west"), encode_config(only_slices)),
+            ],
+        )
+        await at.until(lambda: [each.code for each in remote.status.findings] == ["services-not-exported"])
+        await at.until(lambda: remote.phase == "ready")
+        await at.clock.run(5)
+
+        assert list(at.mesh.members["west"].heard_names("service")) == []
+
+
+async def test_what_it_says_that_nobody_knows_is_told() -> None:
+    store = FaultyStore(MemoryStore())
+    await write_cluster(store, "west", 2, records())
+    value = b'{"id":2,"capabilities":{"syncedCanaries":true,"teleport":true}}'
+    await write(store, [Put(config_key("west"), value)])
+    async with listening() as at:
+        remote = at.hear("west", store)
+        await at.until(lambda: remote.phase == "ready")
+        told = remote.status.findings
+
+    assert [each.code for each in told] == ["unknown-capability"]
+    assert "teleport" in told[0].message
+
+
+async def test_a_zone_that_the_core_can_not_hold_is_refused_before_it_is_needed() -> None:
+    store = FaultyStore(MemoryStore())
+    piece = EndpointsRecord(
+        cluster="west",
+        cluster_id=2,
+        namespace="shop",
+        name="cart-1",
+        labels={"kubernetes.io/service-name": "cart"},
+        endpoints=(Endpoint(addresses=("10.2.0.1",)),),
+        ports=(EndpointPort(port=8080, name="http"),),
+    )
+    hostile = attrs.evolve(service(), zones={"10.2.0.1": ("a\0b", ())})
+    await write_cluster(store, "west", 2, [*records(), piece])
+    async with listening("strict") as at:
+        remote = at.hear("west", store)
+        await at.until(lambda: remote.phase == "ready")
+        await write_records(store, [hostile])
+        await at.until(lambda: remote.status.rejected == 1)
+        await delete_records(store, [piece])
+        await at.until(lambda: not at.mesh.members["west"].heard_names("endpoints"))
+
+        assert remote.phase == "ready"
+        assert at.mesh.members["west"].heard_count("service") == 1
 
 
 async def test_another_id_drains_what_was_known_under_the_old_one() -> None:

@@ -63,6 +63,19 @@ class Heard:
             setattr(other, name, getattr(self, name).copy())
         return other
 
+    def count(self, kind: str) -> int:
+        """Of the records of a kind."""
+        match kind:
+            case "identity":
+                return len(self.identities)
+            case "service":
+                return len(self.services)
+            case "endpoints":
+                return len(self.service_of)
+            case "export":
+                return len(self.exports)
+        return len(self.names(kind))
+
     def names(self, kind: str) -> Collection[str]:
         """Of the records of a kind, as in their keys."""
         match kind:

@@ -7,7 +7,7 @@ records say what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -138,6 +138,8 @@ class _Hearing:
     def put(self, record: Record) -> None:
         if record.cluster != self.member.name:
             raise ValueError(f"a record of {record.cluster!r} was given to {self.member.name!r}")
+        if not isinstance(record, IpRecord | IdentityRecord) and any("\0" in text for text in _texts(record)):
+            raise ValueError("a name has a NUL character")  # refused now, and not when something else goes
         match record:
             case IpRecord():
                 self._ip(record.address, record)
@@ -379,6 +381,28 @@ class _Hearing:
 
     def send_node(self, node: Node) -> None:
         self.change.core.set_node(self.member.cluster_id, node.name, node.labels.get(ZONE, ""))
+
+
+def _texts(record: Record) -> Iterator[str]:
+    """What the core may be told of a record, at once or later."""
+    match record:
+        case NodeRecord():
+            yield from (record.name, record.labels.get(ZONE, ""))
+        case ServiceRecord():
+            yield from (record.namespace, record.name)
+            yield from record.hostnames.values()
+            for zone, hints in record.zones.values():
+                yield from (zone, *hints)
+            for ports in {id(each): each for each in record.backends.values()}.values():
+                yield from ports
+            for ports in record.frontends.values():
+                yield from ports
+        case EndpointsRecord():
+            yield from (record.namespace, record.name, *(port.name for port in record.ports))
+            for each in record.endpoints:
+                yield from (each.hostname, each.node_name, each.zone, *each.for_zones)
+        case ExportRecord():
+            yield from (record.namespace, record.name)
 
 
 def _pieces(heard: Heard, name: Name) -> Mapping[str, EndpointsRecord]:

@@ -156,6 +156,16 @@ class Member:
         heard = self._seen().heard
         return () if heard is None else heard.names(kind)
 
+    def heard_count(self, kind: str) -> int:
+        """
+        How many records of a kind it is known by; costs nothing that grows with them.
+
+        Raises:
+            ValueError: There is no such kind.
+        """
+        heard = self._seen().heard
+        return 0 if heard is None else heard.count(kind)
+
     @property
     def outside(self) -> bool:
         """Whether another process runs it, so that only what it publishes is known (see `hear`)."""

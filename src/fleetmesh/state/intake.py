@@ -142,7 +142,8 @@ class Intake:
         Returns:
             What becomes of it, once it is in force.
         """
-        await self._room.wait()
+        while self._count >= MOST_WAITING:  # all who wait wake at once
+            await self._room.wait()
         done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         self._waiting.append((piece, done))
         self._count += piece.size
@@ -177,7 +178,7 @@ class Intake:
     def _next(self) -> list[tuple[Piece, asyncio.Future[Taken]]]:
         batch: list[tuple[Piece, asyncio.Future[Taken]]] = []
         size = 0
-        while self._waiting and (not batch or size + self._waiting[0][0].size <= MOST_RECORDS):
+        while self._waiting and (not batch or self._fits(self._waiting[0][0], size)):
             batch.append(self._waiting.popleft())
             size += batch[-1][0].size
         self._count -= size
@@ -186,6 +187,11 @@ class Intake:
         if not self._waiting:
             self._news.clear()
         return batch
+
+    @staticmethod
+    def _fits(piece: Piece, size: int) -> bool:
+        """What a whole list lacks is known once all that was told before is in force."""
+        return piece.names is None and size + piece.size <= MOST_RECORDS
 
 
 @attrs.frozen

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from fleetmesh.state.intake import Taken
     from fleetmesh.state.keys import Kind
 
-MOST_TOLD = 100
-"""Values of a cluster that are told one by one; a peer that sends garbage must not fill the memory."""
+MOST_TOLD, MOST_KNOWN = 100, 10_000
+"""
+Values of a cluster that are told one by one, and that are counted; a peer that sends garbage must not fill
+the memory.
+"""
 
 
 @attrs.define(eq=False)
@@ -27,7 +30,7 @@ class Rejections:
     Of one cluster.
 
     Attributes:
-        count: How many there are.
+        count: How many there are, or `MOST_KNOWN` where there are more.
     """
 
     cluster: str
@@ -35,12 +38,22 @@ class Rejections:
     _known: set[tuple[Kind, str]] = attrs.field(factory=set, init=False)
     _told: dict[tuple[Kind, str], WireError] = attrs.field(factory=dict, init=False)
 
-    def note(self, kind: Kind, taken: Taken) -> None:
-        """What became of a piece."""
+    def note(self, kind: Kind, taken: Taken, whole: frozenset[str] | None = None) -> None:
+        """
+        What became of a piece.
+
+        Args:
+            whole: All names that there are, where that is known.
+        """
         if self._known:
             for name in (*taken.accepted, *taken.withdrawn):
                 self._settle(kind, name)
+        if self._known and whole is not None:
+            for name in [name for of, name in self._known if of == kind and name not in whole]:
+                self._settle(kind, name)
         for name, error in taken.rejected.items():
+            if len(self._known) == MOST_KNOWN:
+                break
             self._known.add((kind, name))
             if (kind, name) in self._told or len(self._told) < MOST_TOLD:
                 self._told[kind, name] = error
@@ -62,9 +75,9 @@ class Rejections:
             )
         more = self.count - len(self._told)
         if more:
-            yield finding(
-                "remote-value-rejected", f"Cluster {self.cluster}", f"{more} more of its values are refused"
-            )
+            words = f"{more} more of its values are refused"
+            words += " at least" if self.count == MOST_KNOWN else ""
+            yield finding("remote-value-rejected", f"Cluster {self.cluster}", words)
 
     def _settle(self, kind: Kind, name: str) -> None:
         self._known.discard((kind, name))

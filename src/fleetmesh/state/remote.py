@@ -135,8 +135,8 @@ class RemoteCluster:
             self._tell()
 
     async def synced(self) -> None:
-        """Wait until all that it had when it was listed is in force."""
-        while not self._is_synced():
+        """Wait until all that it had when it was listed is in force, or nothing of it is wanted any more."""
+        while not self._is_synced() and not self._drained:
             self._changed.clear()
             await self._changed.wait()
 
@@ -167,7 +167,10 @@ class RemoteCluster:
                     if entry.key == key:
                         self._missing = self._foreign = False
                         await self._configure(entry.value)
-                # One that goes is no news: agents read it once, when they connect.
+                if key in update.deletes:
+                    # What it said stays in force: agents read it once, when they connect.
+                    self._refused, self._missing = None, True
+                    self._tell()
                 if update.listed and self._config is None and self._refused is None:
                     self._foreign = await self._first_keys("cilium/") == []
                     self._other_names = tuple(await self._first_keys(CONFIG_PREFIX) or ())
@@ -209,6 +212,7 @@ class RemoteCluster:
             return
         self._synced.clear()
         self._listeners.clear()
+        self._revoking.clear()
         self._rejections.forget()
         self._session = self._tasks.create_task(self._hear(config))
 
@@ -266,7 +270,7 @@ class RemoteCluster:
         wanted = list(_ALWAYS)
         if config.endpoint_slices_export_mode != "endpointslices-only":
             wanted.append("services")
-        if config.service_exports_enabled:
+        if config.service_exports_enabled is not None:
             wanted.append("serviceexports")
         if self._strict and config.endpoint_slices_export_mode:
             wanted.append("endpointslices")
@@ -308,15 +312,17 @@ class RemoteCluster:
                 if update.puts or update.deletes or whole is not None:
                     piece = Piece(member, kind, exporter, cached, update.puts, update.deletes, whole)
                     done = await self._intake.give(piece)
-                    done.add_done_callback(partial(self._taken, kind, self._sessions, whole is not None))
+                    done.add_done_callback(partial(self._taken, kind, self._sessions, whole))
 
-    def _taken(self, kind: Kind, session: int, listed: bool, done: asyncio.Future[Taken]) -> None:  # noqa: FBT001
+    def _taken(
+        self, kind: Kind, session: int, whole: frozenset[str] | None, done: asyncio.Future[Taken]
+    ) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the mesh has ended; whoever runs it raises
         if session != self._sessions:
             return
-        self._rejections.note(kind, done.result())
-        if listed:
+        self._rejections.note(kind, done.result(), whole)
+        if whole is not None:
             self._synced.add(kind)
             self._tell()
 
@@ -344,10 +350,9 @@ class RemoteCluster:
     async def _look_at_its_age(self) -> None:
         while True:
             await self._clock.sleep(LOOKING)
-            silence = self._stale_for()
-            if not silence:
+            if not self._broken:
                 self._revoked = False
-            elif self.cache_ttl and silence >= self.cache_ttl and self._was_heard and not self._revoked:
+            elif self._was_heard and not self._revoked and 0 < self.cache_ttl <= self._lost_for():
                 self._revoke()
 
     def _revoke(self) -> None:
@@ -361,11 +366,12 @@ class RemoteCluster:
         self._tell()
 
     def _stale_for(self) -> float:
-        now = self._clock.monotonic()
-        if self._broken:
-            return max(now - self._last_heard, 1e-9)
-        beat = self._beat_age()
-        return beat if beat is not None and beat > LONGEST_SILENCE else 0.0
+        beat = self._beat_age() or 0.0
+        return max(self._lost_for(), beat if beat > LONGEST_SILENCE else 0.0)
+
+    def _lost_for(self) -> float:
+        """Seconds since the connection broke: what `cache_ttl` counts."""
+        return max(self._clock.monotonic() - self._last_heard, 1e-9) if self._broken else 0.0
 
     def _beat_age(self) -> float | None:
         return None if self._last_beat is None else self._clock.monotonic() - self._last_beat
@@ -387,7 +393,7 @@ class RemoteCluster:
         """See `RemoteStatus`."""
         if self._drained:
             return "drained"
-        if self._refused is not None:
+        if self._refused is not None and not (self._config is not None and self._stale_for()):
             return "rejected"
         if self._conflict is not None:
             return "conflict"
@@ -412,7 +418,7 @@ class RemoteCluster:
             config=config,
             kinds={
                 kind: KindStatus(
-                    records=0 if member is None else len(member.heard_names(RECORD_KIND[kind])),
+                    records=0 if member is None else member.heard_count(RECORD_KIND[kind]),
                     synced=kind in self._synced,
                 )
                 for kind in kinds
@@ -435,11 +441,15 @@ class RemoteCluster:
             yield finding("cluster-id-conflict", subject, f"{self._conflict}; it is tried again")
         if self._foreign:
             yield finding("store-not-cilium", subject, "its store has no key that begins with cilium/")
-        elif self._missing and self._config is None:
+        elif self._missing:
             others = ", ".join(map(named, self._other_names))
             message = f"its store has no key {config_key(self.name)}"
             message += f", but says what these are: {others}" if others else ""
+            message += " any more; what it said is in force" if self._config is not None else ""
             yield finding("remote-config-missing", subject, message)
+        if self._config is not None and (self._config.unknown or self._config.unknown_fields):
+            names = ", ".join(map(named, sorted({*self._config.unknown, *self._config.unknown_fields})))
+            yield finding("unknown-capability", subject, f"its cluster-config has {names}")
         if self._config is not None and self._config.endpoint_slices_export_mode == "endpointslices-only":
             yield finding("services-not-exported", subject, "none of its backends is used")
         yield from self._findings_of_silence(subject)
