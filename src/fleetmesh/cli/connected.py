@@ -77,6 +77,10 @@ class Connected:
         connections = self._connections()
         return {name: self._of(name, connections[name]) for name in names if name in connections}
 
+    def names_of_files(self) -> tuple[str, ...]:
+        """Clusters that have a connection file, whoever runs them."""
+        return () if self.files is None else tuple(self.files.connections.clusters)
+
     def heard_by_files(self) -> tuple[str, ...]:
         """Clusters that are heard since they have a file."""
         return tuple(name for name in self._connections() if name not in self.options.single)

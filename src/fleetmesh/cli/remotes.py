@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
     from fleetmesh.findings import Finding
     from fleetmesh.state.connection_file import EtcdConnection
-    from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.publication_status import PublicationStatus
     from fleetmesh.state.published import Published
     from fleetmesh.state.remote_status import RemoteStatus
     from fleetmesh.state.staleness import StaleService

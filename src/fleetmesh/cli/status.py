@@ -43,6 +43,7 @@ def command(path: Path | None, form: Format, mode: Mode | None, *, stores: Store
     if path is None:
         raise click.UsageError("Missing argument 'PATH'")
     mesh = load(path, mode, stores.only)
+    stores.check(list(mesh.members), [name for name, member in mesh.members.items() if not member.outside])
     data = answer(mesh)
     emit(form, data, lambda paper: draw(paper, data, path))
     return code_of(mesh.findings)

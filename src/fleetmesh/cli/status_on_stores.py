@@ -41,7 +41,7 @@ def look(path: Path | None, form: Format, mode: Mode | None, options: Stores, ti
     own = [name for name, member in mesh.members.items() if not member.outside]
     files = options.follow_directory()
     connected = Connected(options, files, lambda: own)
-    options.check(list(mesh.members), own, connected.heard_by_files())
+    options.check(list(mesh.members), own, connected.names_of_files())
     with progress("hearing the clusters"):
         data, code = asyncio.run(_answer(mesh, connected, timeout))
     emit(form, data, lambda paper: draw(paper, data))

@@ -31,7 +31,7 @@ from fleetmesh.state.live import Live, run
 
 if TYPE_CHECKING:
     from fleetmesh.cli.paper import Paper
-    from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.publication_status import PublicationStatus
     from fleetmesh.state.remote_status import RemoteStatus
 
 LOOKING = 5.0
@@ -68,7 +68,7 @@ def serve(
         mesh = watcher.mesh
     process = _Process(watcher, mesh, options, form, sampled=sampled)
     if watcher is not None:
-        options.check(watcher.names, process.own(), process.connected.heard_by_files())
+        options.check(watcher.names, process.own(), process.connected.names_of_files())
     try:
         return asyncio.run(process.serve(patience, once=once))
     except BaseExceptionGroup as group:
