@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 
 import pytest
 
 import fleetmesh as fm
+from doubles.clock import ManualClock
 from doubles.faults import FaultyStore
 from doubles.wire import write_cluster, write_records
 from fleetmesh.errors import StoreUnavailableError
@@ -17,8 +19,9 @@ from fleetmesh.records import IpRecord, Record
 from fleetmesh.state.clock import SystemClock
 from fleetmesh.state.codecs import Exporter, decode, decode_config
 from fleetmesh.state.keys import config_key
-from fleetmesh.state.live import run
+from fleetmesh.state.live import Live, run
 from fleetmesh.state.memory import MemoryStore
+from fleetmesh.state.store import Delete, Entry
 
 pytestmark = pytest.mark.asyncio
 
@@ -199,3 +202,42 @@ async def test_a_defect_of_its_own_ends_it_with_the_error(part: str, monkeypatch
         await waits()
     assert caught.group_contains(ZeroDivisionError)
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one store", "a store each"])
+async def test_a_member_that_is_back_before_it_is_removed_loses_no_key(shared: bool) -> None:
+    clock = ManualClock()
+    store = FaultyStore(MemoryStore(clock=clock))
+    mesh = fm.Mesh("m")
+    mesh.join("east", cluster_id=1, pod_cidrs=["10.1.0.0/16"]).apply(fm.load_manifests(POD))
+
+    async def written(live: Live) -> None:
+        while live.phases != (("east", "written"),):
+            await asyncio.to_thread(lambda: None)
+            await clock.run(0.01)
+
+    async with run(mesh, store=store if shared else {"east": store}, clock=clock) as live:
+        await written(live)
+        revision = (await store.inner.status()).revision
+        store.fail(StoreUnavailableError("gone"))
+        left = mesh.leave("east")
+        await clock.run(0.1)
+        assert live.phases == ()
+        mesh.join(left)
+        await clock.run(0.1)
+        store.heal()
+        await written(live)
+        await clock.run(120.0)
+        changes: list[Entry | Delete] = []
+        async with aclosing(store.inner.watch("cilium/", revision)) as events:  # type: ignore[type-var]
+            async for each in events:
+                changes += each.changes
+                if each.revision >= (await store.inner.status()).revision:
+                    break
+
+        assert [each for each in changes if isinstance(each, Delete)] == []
+        assert (await store.inner.get(config_key("east"))) is not None
+        assert live.findings == ()
+        # Both publishers' keys hang on the same leases, which know of those that are there.
+        leases = {each.lease for each in (await store.inner.list("cilium/")).entries}
+        assert live.publications["east"].leases == len(leases) == 1

@@ -249,6 +249,13 @@ class Live:
                 self._publish(name, store)
             elif name not in self._remotes:
                 self._hear(name, store)
+        for remote, _ in self._remotes.values():
+            remote.cache_ttl = self._cache_ttl()
+
+    def _cache_ttl(self) -> float:
+        """Records are facts of the whole mesh: the first of its members that would drop them does."""
+        ttls = (each.settings.cache_ttl for each in self.mesh.members.values() if not each.outside)
+        return min(filter(None, ttls), default=0)
 
     def _publish(self, name: str, store: Store) -> None:
         if name not in self._publishing:
@@ -271,11 +278,9 @@ class Live:
         del self._leaving[name]
 
     def _hear(self, name: str, store: Store) -> None:
-        ttls = [each.settings.cache_ttl for each in self.mesh.members.values() if not each.outside]
         remote = RemoteCluster(
             name=name,
-            # Records are facts of the whole mesh: the first of its members that would drop them does.
-            cache_ttl=min(filter(None, ttls), default=0),
+            cache_ttl=self._cache_ttl(),
             store=store,
             seats=self._seats,
             intake=self._intake,

@@ -461,9 +461,10 @@ class Publication:
             except StoreConflictError:
                 self._claim.other = True
                 self._log.replaced()
-            for key in (*self._held, self._claim.key):
-                self._leases.release(key)
-            self._wanted.clear()
-            self._held.clear()
-            self._queue.clear()
-            self._reviewed.set()
+            finally:  # also where it fails, or is broken off by who takes over the keys: he asks anew
+                for key in (*self._held, self._claim.key):
+                    self._leases.release(key)
+                self._wanted.clear()
+                self._held.clear()
+                self._queue.clear()
+                self._reviewed.set()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.viewpoint import MemberView
     from fleetmesh.state.clock import Clock
     from fleetmesh.state.leases import LeasePool
-    from fleetmesh.state.publication import PublicationStatus
+    from fleetmesh.state.publication_status import PublicationStatus
     from fleetmesh.state.store import Store
 
 GATHERING = 0.002
@@ -67,8 +67,16 @@ class Publishing:
             self._current.clear()
             self._news.set()
 
-    async def run(self) -> None:
-        """Publish until cancelled; what is published stays as long as its leases."""
+    async def run(self, *, after: asyncio.Task[None] | None = None) -> None:
+        """
+        Publish until cancelled; what is published stays as long as its leases.
+
+        Args:
+            after: The end of whoever published the member before on the same leases: what he wrote or removes
+                can't be told from what this one does.
+        """
+        if after is not None:
+            await asyncio.wait([after])
         async with self._publisher:
             while True:
                 await self._news.wait()
