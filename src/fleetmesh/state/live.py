@@ -16,6 +16,7 @@ from fleetmesh.errors import StoreError
 from fleetmesh.findings import Finding, finding
 from fleetmesh.mesh.report import ordered
 from fleetmesh.state.addresses import contested_addresses
+from fleetmesh.state.changes import Changes
 from fleetmesh.state.clock import Clock, SystemClock
 from fleetmesh.state.codecs import zstd
 from fleetmesh.state.intake import Intake
@@ -102,7 +103,7 @@ class Live:
     _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.get_running_loop, init=False)
     _remotes: dict[str, tuple[RemoteCluster, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
     _publishing: dict[str, tuple[Publishing, asyncio.Task[None]]] = attrs.field(factory=dict, init=False)
-    _queues: list[asyncio.Queue[Delta]] = attrs.field(factory=list, init=False)
+    _readers: list[Changes] = attrs.field(factory=list, init=False)
     _leaving: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _left_behind: dict[str, Finding] = attrs.field(factory=dict, init=False)
     _stores: dict[str, Store] = attrs.field(factory=dict, init=False)
@@ -148,15 +149,11 @@ class Live:
         )
         return ordered(found)
 
-    async def changes(self) -> AsyncIterator[Delta]:
-        """Every transaction of the mesh from now on, in order, whoever made it."""
-        queue: asyncio.Queue[Delta] = asyncio.Queue()
-        self._queues.append(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._queues.remove(queue)
+    def changes(self) -> Changes:
+        """Every transaction of the mesh from now on, in order, whoever made it; close it when done."""
+        changes = Changes(self._readers.remove)
+        self._readers.append(changes)
+        return changes
 
     async def synced(self) -> None:
         """
@@ -214,8 +211,8 @@ class Live:
         self._loop.call_soon_threadsafe(self._note, delta, self._seats.lost())
 
     def _note(self, delta: Delta, lost: tuple[str, ...]) -> None:
-        for queue in self._queues:
-            queue.put_nowait(delta)
+        for reader in self._readers:
+            reader.tell(delta)
         if self._over:
             return  # what is begun now nobody would end
         for name in lost:
