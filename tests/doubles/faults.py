@@ -37,9 +37,9 @@ class FaultyStore:
         self._check()
         return await self.inner.get(key)
 
-    async def pages(self, prefix: str) -> AsyncIterator[Listing]:
+    async def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         self._check()
-        async for page in self.inner.pages(prefix):
+        async for page in self.inner.pages(prefix, exact=exact):
             yield page
             self._check()
 
@@ -47,10 +47,11 @@ class FaultyStore:
         self._check()
         return await self.inner.list(prefix)
 
-    async def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
+    async def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         self._check()
         failed = asyncio.ensure_future(self._failed.wait())
-        async with aclosing(self.inner.watch(prefix, after)) as events:  # type: ignore[type-var]
+        watch = self.inner.watch(prefix, after, exact=exact)
+        async with aclosing(watch) as events:  # type: ignore[type-var]
             while True:
                 following = asyncio.ensure_future(anext(events))
                 try:

@@ -74,13 +74,13 @@ class FlakyStore:
         self._recognize(inner)
         return found
 
-    def pages(self, prefix: str) -> AsyncIterator[Listing]:
-        return self._pages(prefix, self._epoch)
+    def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
+        return self._pages(prefix, self._epoch, exact=exact)
 
-    async def _pages(self, prefix: str, epoch: int) -> AsyncIterator[Listing]:
+    async def _pages(self, prefix: str, epoch: int, *, exact: bool) -> AsyncIterator[Listing]:
         inner = self._check()
         self.lists += 1
-        async for page in inner.pages(prefix):
+        async for page in inner.pages(prefix, exact=exact):
             self._check()
             self._recognize(inner, epoch)
             if self.pages_left is not None and self.broken_list is not None:
@@ -96,13 +96,13 @@ class FlakyStore:
         self._recognize(inner)
         return found
 
-    def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
-        return self._watch(prefix, after, self._epoch)
+    def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
+        return self._watch(prefix, after, self._epoch, exact=exact)
 
-    async def _watch(self, prefix: str, after: int, epoch: int) -> AsyncIterator[Events]:
+    async def _watch(self, prefix: str, after: int, epoch: int, *, exact: bool) -> AsyncIterator[Events]:
         inner = self._check()
         self.watched_after.append(after)
-        source = inner.watch(prefix, after)
+        source = inner.watch(prefix, after, exact=exact)
         broken: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         self._breaks.add(broken)
         step: asyncio.Task[Events | None] | None = None

@@ -24,11 +24,13 @@ class Follower:
         deleted: Keys that he was told are gone, in order.
     """
 
-    def __init__(self, store: Store, prefix: str, clock: Clock, seed: int = 0) -> None:
+    def __init__(
+        self, store: Store, prefix: str, clock: Clock, seed: int = 0, *, exact: bool = False
+    ) -> None:
         self.there: dict[str, Entry] = {}
         self.updates: list[Update] = []
         self.deleted: list[str] = []
-        self._source = follow(store, prefix, clock=clock, random=Random(seed))
+        self._source = follow(store, prefix, clock=clock, exact=exact, random=Random(seed))
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:

@@ -63,9 +63,9 @@ def check(function: Check) -> Check:
 
 
 @asynccontextmanager
-async def watching(store: Store, prefix: str, after: int) -> AsyncIterator[Watched]:
+async def watching(store: Store, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Watched]:
     """A watch that stands."""
-    watched = Watched(store.watch(prefix, after))
+    watched = Watched(store.watch(prefix, after, exact=exact))
     mark = await watched.next()
     assert mark == Events(after), "a watch says first that it stands"
     try:
@@ -261,6 +261,16 @@ async def all_pages_are_of_the_revision_of_the_first(subject: Subject) -> None:
 
 
 @check
+async def the_pages_of_one_key_are_one_with_it_alone(subject: Subject) -> None:
+    await subject.put("a", "ab", "a/b", "b")
+    revision = await subject.put("a", value=b"1")
+
+    for name, there in (("a", (Entry(subject.key("a"), b"1", revision),)), ("none", ())):
+        pages = [page async for page in subject.store.pages(subject.key(name), exact=True)]
+        assert pages == [Listing(revision, there)]
+
+
+@check
 async def pages_of_a_revision_that_is_compacted_meanwhile_say_so(subject: Subject) -> None:
     for begin in range(0, 1500, 100):
         await subject.put(*[f"{number:04}" for number in range(begin, begin + 100)])
@@ -275,6 +285,19 @@ async def pages_of_a_revision_that_is_compacted_meanwhile_say_so(subject: Subjec
 
 
 # Watching.
+
+
+@check
+async def a_watch_of_one_key_tells_of_no_other_that_begins_with_it(subject: Subject) -> None:
+    before = await subject.put("a")
+    await subject.put("ab", "a/b", "b")
+    written = await subject.put("a", "ab", value=b"1")
+
+    async with watching(subject.store, subject.key("a"), before, exact=True) as watched:
+        assert await watched.changes(1) == [Entry(subject.key("a"), b"1", written)]
+        await subject.put("ab")
+        await subject.store.commit([Delete(subject.key("a")), Delete(subject.key("ab"))])
+        assert await watched.changes(1) == [Delete(subject.key("a"))]
 
 
 @check

@@ -35,9 +35,9 @@ class Counting(EtcdStore):
 
     lists = 0
 
-    def pages(self, prefix: str) -> AsyncIterator[Listing]:
+    def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         self.lists += 1
-        return super().pages(prefix)
+        return super().pages(prefix, exact=exact)
 
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["history is kept", "history is compacted"])

@@ -70,9 +70,9 @@ class Kept(FaultyStore):
         self._look(key)
         return await super().get(key)
 
-    def pages(self, prefix: str) -> Any:
+    def pages(self, prefix: str, *, exact: bool = False) -> Any:
         self._look(prefix)
-        return super().pages(prefix)
+        return super().pages(prefix, exact=exact)
 
     async def commit(self, operations: Any, *, only_if: Any = ()) -> int:
         for each in operations if only_if else ():

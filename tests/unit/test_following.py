@@ -90,6 +90,23 @@ async def test_what_happens_is_told(it: Scene) -> None:
 
 
 @scene
+async def test_one_key_is_followed_without_those_that_begin_with_it(it: Scene) -> None:
+    await it.put("in/ab")
+    async with Follower(it.flaky, "in/a", it.clock, exact=True) as follower:
+        await it.clock.settle()
+        assert [*follower.there] == ["in/a"]
+        await it.put("in/ab", "in/ac")
+        await it.delete("in/a")
+        await it.clock.settle()
+        assert follower.there == {}
+        it.flaky.break_watches(GONE)
+        await it.put("in/ac", "in/a", value=b"2")
+        await it.clock.run(1)
+        assert {key: entry.value for key, entry in follower.there.items()} == {"in/a": b"2"}
+        assert follower.deleted == ["in/a"]
+
+
+@scene
 async def test_what_comes_together_is_told_together(it: Scene) -> None:
     async with Follower(it.flaky.inner, "in/", it.clock) as follower:
         await it.clock.settle()

@@ -62,7 +62,7 @@ class Update:
 
 
 async def follow(
-    store: Store, prefix: str, *, clock: Clock, random: Random | None = None
+    store: Store, prefix: str, *, clock: Clock, exact: bool = False, random: Random | None = None
 ) -> AsyncGenerator[Update, None]:
     """
     All that begins with a prefix, and then what happens to it, until the store is closed. Close the generator
@@ -70,9 +70,11 @@ async def follow(
 
     Args:
         clock: Waits between tries.
+        exact: It is not a prefix but one key; see `Store.pages`.
         random: Spreads them, so that many who lost a server don't come back at once.
     """
-    following = _Following(store, prefix, clock, random or Random())  # noqa: S311  # spreads load, guards nothing
+    spread = random or Random()  # noqa: S311  # spreads load, guards nothing
+    following = _Following(store, prefix, clock, spread, exact=exact)
     while True:
         try:
             if following.list_anew:
@@ -104,9 +106,10 @@ class _Following:
         silent: Whether trouble was told, and nothing since.
     """
 
-    def __init__(self, store: Store, prefix: str, clock: Clock, random: Random) -> None:
+    def __init__(self, store: Store, prefix: str, clock: Clock, random: Random, *, exact: bool) -> None:
         self.store = store
         self.prefix = prefix
+        self.exact = exact
         self.clock = clock
         self.random = random
         self.known: dict[str, int] = {}
@@ -123,7 +126,7 @@ class _Following:
         await self._same_store()
         unseen = set(self.known)
         revision = self.revision
-        async with _closing(self.store.pages(self.prefix)) as pages:
+        async with _closing(self.store.pages(self.prefix, exact=self.exact)) as pages:
             async for page in pages:
                 revision = page.revision
                 update = self._page(page, unseen)
@@ -155,7 +158,7 @@ class _Following:
     async def watching(self) -> AsyncGenerator[Update, None]:
         """Tell what happens. Ends with the store."""
         await self._same_store()
-        async with _Reader(self.store.watch(self.prefix, self.revision)) as reader:
+        async with _Reader(self.store.watch(self.prefix, self.revision, exact=self.exact)) as reader:
             while batch := await reader.take():
                 if self.standing_since is None:
                     self.standing_since = self.clock.monotonic()

@@ -83,10 +83,10 @@ class MemoryStore:
         await self._turn()
         return self._data.get(key)
 
-    async def pages(self, prefix: str) -> AsyncIterator[Listing]:
+    async def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         """See `Store`. A page has up to 256 entries."""
         await self._turn()
-        entries = self._data.beginning_with(prefix)
+        entries = self._data.at(prefix) if exact else self._data.beginning_with(prefix)
         revision = self._data.revision
         for begin in range(0, len(entries) or 1, PAGE):
             if begin:
@@ -101,7 +101,7 @@ class MemoryStore:
         entries = self._data.beginning_with(prefix)
         return Listing(self._data.revision, tuple(entries))
 
-    async def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
+    async def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         """
         See `Store`. Ends when the store is closed. The first mark says that it stands; more come
         every 1,000 revisions, and with `mark`.
@@ -109,7 +109,7 @@ class MemoryStore:
         await self._turn()
         if after > self._data.revision:
             raise OtherStoreError(f"revision {after} is still to come, the newest is {self._data.revision}")
-        watcher = self._data.subscribe(prefix, after)
+        watcher = self._data.subscribe(prefix, after, exact=exact)
         self._watchers.add(watcher)
         try:
             while not watcher.closed:

@@ -50,6 +50,8 @@ class HeldLease:
 class Watcher:
     """
     Attributes:
+        prefix: Of the keys that it is told of.
+        exact: Whether that is the one key that it is told of.
         after: Nothing up to this revision is told.
         unread: What has not been taken yet.
         held: The changes in it.
@@ -59,12 +61,17 @@ class Watcher:
     """
 
     prefix: bytes
+    exact: bool
     after: int
     unread: deque[Events] = attrs.field(factory=deque)
     held: int = 0
     news: asyncio.Event = attrs.field(factory=asyncio.Event)
     overrun: bool = False
     closed: bool = False
+
+    def hears(self, key: bytes) -> bool:
+        """Whether it is told of what happens to a key."""
+        return key == self.prefix if self.exact else key.startswith(self.prefix)
 
     def tell(self, events: Events) -> None:
         """Put in what is to be read."""
@@ -128,7 +135,12 @@ class MemoryData:
         self.expire()
         return [self._entries[key] for key in self._keys.beginning_with(raw(prefix))]
 
-    def subscribe(self, prefix: str, after: int) -> Watcher:
+    def at(self, key: str) -> list[Entry]:
+        """The entry of one key, none where there is none."""
+        entry = self.get(key)
+        return [] if entry is None else [entry]
+
+    def subscribe(self, prefix: str, after: int, *, exact: bool = False) -> Watcher:
         """
         Somebody who is told from now on, and at once what happened since a revision.
 
@@ -138,10 +150,10 @@ class MemoryData:
         self.expire()
         if after + 1 < self.compacted:
             raise CompactedError(after + 1, self.compacted)
-        watcher = Watcher(raw(prefix), after, deque([Events(after)]))
+        watcher = Watcher(raw(prefix), exact, after, deque([Events(after)]))
         for revision, changes in self._history:
             if revision > after:
-                told = tuple(change for key, change in changes if key.startswith(watcher.prefix))
+                told = tuple(change for key, change in changes if watcher.hears(key))
                 if told:
                     watcher.tell(Events(revision, told))
         self._watchers.setdefault(watcher.prefix, set()).add(watcher)
@@ -283,7 +295,9 @@ class MemoryData:
                     told.setdefault(key[:length], []).append(change)
         for prefix, seen in told.items():
             for watcher in self._watchers[prefix]:
-                watcher.tell(Events(self.revision, tuple(seen)))
+                heard = [each for each in seen if watcher.hears(raw(each.key))] if watcher.exact else seen
+                if heard:
+                    watcher.tell(Events(self.revision, tuple(heard)))
         if self.revision % MARK_EVERY == 0:
             self.mark()
 

@@ -130,9 +130,12 @@ class Store(Protocol):
     async def get(self, key: str) -> Entry | None:
         """What is at a key now."""
 
-    def pages(self, prefix: str) -> AsyncIterator[Listing]:
+    def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         """
         All that begins with a prefix, some at a time, each page at the revision of the first; at least one.
+
+        Args:
+            exact: It is not a prefix but one key, for whose reader nothing else has to be allowed.
 
         Raises:
             CompactedError: That revision was compacted meanwhile; list anew.
@@ -141,11 +144,14 @@ class Store(Protocol):
     async def list(self, prefix: str) -> Listing:
         """All pages in one."""
 
-    def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
+    def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         """
         What happens to keys that begin with a prefix, from the revision behind `after` on, nothing left out
         and nothing told twice. All changes of one revision come in one `Events`. Progress marks come now and
         then, so that one who resumes need not go back far. Does not end by itself: raises when it breaks.
+
+        Args:
+            exact: It is not a prefix but one key, as in `pages`.
 
         Raises:
             CompactedError: What happened since `after` isn't known any more; list anew.

@@ -92,12 +92,12 @@ class Client:
         found = entries_of(response.kvs)
         return found[0] if found else None
 
-    def pages(self, prefix: str) -> AsyncGenerator[Listing, None]:
+    def pages(self, prefix: str, *, exact: bool = False) -> AsyncGenerator[Listing, None]:
         """See `Store`."""
-        return self._pages(prefix, self._connection.epoch)
+        return self._pages(range_of(prefix, exact=exact), self._connection.epoch)
 
-    async def _pages(self, prefix: str, epoch: int) -> AsyncGenerator[Listing, None]:
-        async with self._turn(), aclosing(self._pages_in_turn(prefix, epoch)) as pages:
+    async def _pages(self, keys: tuple[bytes, bytes], epoch: int) -> AsyncGenerator[Listing, None]:
+        async with self._turn(), aclosing(self._pages_in_turn(keys, epoch)) as pages:
             async for page in pages:
                 yield page
 
@@ -114,13 +114,13 @@ class Client:
             place.callback(expiry.cancel)
             yield
 
-    async def _pages_in_turn(self, prefix: str, epoch: int) -> AsyncGenerator[Listing, None]:
+    async def _pages_in_turn(self, keys: tuple[bytes, bytes], epoch: int) -> AsyncGenerator[Listing, None]:
         """
         What is asked for at once grows: for each answer etcd counts all keys that are left
         (storage/mvcc/index.go `Revisions`), so that a list in small parts takes a time that grows with the
         square of what is listed.
         """
-        begin, end = range_of(prefix)
+        begin, end = keys
         revision, size, most, more = 0, self._page_size, _MOST_AT_ONCE, True
         while more:
             request = RangeRequest(key=begin, range_end=end, limit=size, revision=revision)
@@ -142,10 +142,10 @@ class Client:
                 await asyncio.sleep(0)
                 yield Listing(revision, entries_of(found[at : at + _MOST_A_PAGE]))
 
-    def watch(self, prefix: str, after: int) -> AsyncGenerator[Events, None]:
+    def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncGenerator[Events, None]:
         """See `Store`."""
-        connection = self._connection
-        return Watch(connection, self._clock, prefix, after, connection.epoch, self._progress_every).events()
+        connection, keys = self._connection, range_of(prefix, exact=exact)
+        return Watch(connection, self._clock, keys, after, connection.epoch, self._progress_every).events()
 
     async def commit(self, operations: Sequence[Operation], only_if: Sequence[Unchanged]) -> int:
         """See `Store`."""

@@ -20,11 +20,17 @@ def text(key: bytes) -> str:
     return key.decode("utf-8", "surrogateescape")
 
 
-def range_of(prefix: str) -> tuple[bytes, bytes]:
+def range_of(prefix: str, *, exact: bool = False) -> tuple[bytes, bytes]:
     """
     The first key that begins with a prefix, and the first one behind all of them; zero where there is none.
+
+    Args:
+        exact: It is one key, whose range has no end: etcd allows it also to one who was granted that key
+            alone (server/auth range_perm_cache.go).
     """
     begin = raw(prefix)
+    if exact:
+        return begin, b""
     kept = begin.rstrip(b"\xff")
     return begin or b"\0", kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
 

@@ -93,18 +93,18 @@ class EtcdStore:
         """See `Store`."""
         return await self._client.get(key)
 
-    def pages(self, prefix: str) -> AsyncIterator[Listing]:
+    def pages(self, prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         """See `Store`."""
-        return self._client.pages(prefix)
+        return self._client.pages(prefix, exact=exact)
 
     async def list(self, prefix: str) -> Listing:
         """See `Store`."""
         pages = [page async for page in self._client.pages(prefix)]
         return Listing(pages[0].revision, tuple(entry for page in pages for entry in page.entries))
 
-    def watch(self, prefix: str, after: int) -> AsyncIterator[Events]:
+    def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         """See `Store`. The first mark says that it stands. Ends when the store is closed."""
-        return self._client.watch(prefix, after)
+        return self._client.watch(prefix, after, exact=exact)
 
     async def commit(self, operations: Sequence[Operation], *, only_if: Sequence[Unchanged] = ()) -> int:
         """

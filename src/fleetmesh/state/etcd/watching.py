@@ -26,7 +26,7 @@ from fleetmesh.errors import (
 from fleetmesh.state.clock import Clock
 from fleetmesh.state.etcd import trouble
 from fleetmesh.state.etcd.connection import Connection, Link, Method, Stream
-from fleetmesh.state.etcd.ranges import range_of, text
+from fleetmesh.state.etcd.ranges import text
 from fleetmesh.state.etcd.rpc_pb2 import (
     Event,
     RangeRequest,
@@ -58,13 +58,14 @@ class Watch:
     One watch, from beginning to end.
 
     Attributes:
+        keys: The first one, and the first one behind; see `range_of`.
         told: All up to this revision has been told.
         heard: Whether the server said something since that was looked at last.
     """
 
     connection: Connection
     clock: Clock
-    prefix: str
+    keys: tuple[bytes, bytes]
     told: int
     epoch: int
     progress_every: float
@@ -110,7 +111,7 @@ class Watch:
             raise trouble.meaning(error, link.endpoint.url) from error
 
     async def _create(self, link: Link, token: str) -> tuple[_Stream, int]:
-        begin, end = range_of(self.prefix)
+        begin, end = self.keys
         create = WatchCreateRequest(
             key=begin, range_end=end, start_revision=self.told + 1, progress_notify=True
         )
@@ -139,7 +140,7 @@ class Watch:
         Raises:
             OtherStoreError: The store is behind what was told of it: it was restored, or is a new one.
         """
-        begin, end = range_of(self.prefix)
+        begin, end = self.keys
         request = RangeRequest(key=begin, range_end=end, limit=1)
         newest = (await self.connection.call(RANGE, request, epoch=self.epoch)).header.revision
         if newest < self.told:
