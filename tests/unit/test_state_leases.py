@@ -11,7 +11,7 @@ from doubles.loops import in_loop
 from fleetmesh.errors import StoreError
 from fleetmesh.state.leases import TTL, LeasePool
 from fleetmesh.state.memory import MemoryStore
-from fleetmesh.state.store import Put
+from fleetmesh.state.store import Delete, Put
 
 
 def pool(store: MemoryStore, most_keys: int = 2) -> LeasePool:
@@ -99,6 +99,43 @@ async def test_a_lease_that_the_store_does_not_know_any_more_can_be_dropped() ->
 
     assert not leases.has(lease)
     assert await leases.lease_for("a") != lease
+
+
+@in_loop
+async def test_leases_that_are_dropped_with_a_lost_one_end_when_their_keys_hang_on_others() -> None:
+    store = MemoryStore(clock=ManualClock())
+    leases = pool(store, most_keys=1)
+    dropped = {key: await leases.lease_for(key) for key in ("a", "b", "c", "d")}
+    for key in ("a", "b", "c"):
+        await store.commit([Put(key, b"", dropped[key])])
+    leases.release("d")
+
+    leases.drop(dropped.values())
+    await settle()
+    assert store._data.leases.keys() == {dropped[key] for key in ("a", "b", "c")}
+
+    await store.commit([Put("a", b"", await leases.lease_for("a"))])
+    leases.written("a")
+    await store.commit([Delete("b")])
+    leases.release("b")
+    await settle()
+    assert [entry.key for entry in (await store.list("")).entries] == ["a", "c"]
+    assert store._data.leases.keys() == {dropped["c"], await leases.lease_for("a")}
+
+    await leases.revoke()
+    assert store._data.leases == {}
+
+
+@in_loop
+async def test_leases_of_a_pool_that_was_closed_can_be_revoked() -> None:
+    store = MemoryStore(clock=ManualClock())
+    leases = pool(store)
+    await store.commit([Put("a", b"", await leases.lease_for("a"))])
+
+    await leases.close()
+    await leases.revoke()
+
+    assert (await store.list("")).entries == ()
 
 
 @in_loop

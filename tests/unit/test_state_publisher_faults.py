@@ -353,6 +353,26 @@ async def test_one_lease_of_several_that_the_store_does_not_know_any_more_is_rep
         assert await records_in(place.data) == as_keys([*many[:-1], address(19, identity=70_001)])
 
 
+@in_loop
+async def test_leases_that_were_in_doubt_with_a_lost_one_are_not_kept_alive_for_ever() -> None:
+    place = Place()
+    many = [address(number) for number in range(20)]
+    async with place.publisher(most_keys=4) as publisher:
+        await publisher.publish(many)
+        await publisher.flushed()
+        lease = (await place.leases())[key_of(many[-1], cached=False)]
+        publisher._leases._held[lease].watching.cancel()
+        await place.data.revoke(lease)
+
+        publisher.update(put=[address(number, identity=70_001) for number in range(20)])
+        await place.clock.run(5.0)
+        await publisher.flushed()
+        await place.clock.run(65.0)
+
+        assert place.data._data.leases.keys() == set((await place.leases()).values())
+        assert publisher.status.leases == len(place.data._data.leases)
+
+
 # Somebody else
 
 

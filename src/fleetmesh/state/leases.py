@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 import attrs
 
+from fleetmesh.errors import StoreError
 from fleetmesh.state.store import Lease, Store
 
 TTL = 900.0
@@ -53,6 +55,10 @@ class LeasePool:
         self._of: dict[str, int] = {}
         self._granting = asyncio.Lock()
         self._loss = asyncio.Event()
+        self._dropped: dict[int, _Held] = {}
+        self._behind: dict[str, set[int]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._left: list[Lease] = []
 
     def __len__(self) -> int:
         return len(self._held)
@@ -79,41 +85,67 @@ class LeasePool:
                 lease = self._take(key, granted.id)
             return lease
 
+    def written(self, key: str) -> None:
+        """A key has been written with the lease that it has now, and so hangs on no other."""
+        for lease in self._behind.pop(key, ()):
+            self._dropped[lease].keys.discard(key)
+            self._end_unused(lease)
+
     def release(self, key: str) -> None:
         """A key is gone, and leaves room for another."""
+        self.written(key)
         lease = self._of.pop(key, None)
         if lease is not None and lease in self._held:
             self._held[lease].keys.discard(key)
             self._roomy[lease] = None
 
     def drop(self, leases: Iterable[int]) -> None:
-        """Hand these out no more: the store has said that one of them is lost."""
+        """
+        Hand these out no more: the store has said that one of them is lost. Those that live on are ended once
+        their keys have been written with others.
+        """
         for lease in leases:
-            held = self._held.pop(lease, None)
-            if held is None:
-                continue
+            held = self._lose(lease)
+            if held is not None:
+                held.watching.cancel()
+                self._dropped[lease] = held
+                for key in held.keys:
+                    self._behind.setdefault(key, set()).add(lease)
+                self._end_unused(lease)
+
+    def _end_unused(self, lease: int) -> None:
+        if not self._dropped[lease].keys:
+            task = asyncio.get_running_loop().create_task(_end(self._dropped.pop(lease).lease))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def _lose(self, lease: int) -> _Held | None:
+        held = self._held.pop(lease, None)
+        if held is not None:
             self._roomy.pop(lease, None)
             for key in held.keys:
                 del self._of[key]
-            if held.watching is not asyncio.current_task():
-                held.watching.cancel()
             loss, self._loss = self._loss, asyncio.Event()
             loss.set()
+        return held
 
     async def lost(self) -> None:
         """Return when the next lease is lost; its keys are gone, or will be."""
         await self._loss.wait()
 
     async def close(self) -> None:
-        """Look no more after the leases, and hand none out. They stay, with their keys."""
-        watching = [held.watching for held in self._held.values()]
-        self._held.clear()
-        self._roomy.clear()
-        self._of.clear()
-        for task in watching:
+        """
+        Look no more after the leases, and hand none out. They stay, with their keys, unless they are revoked
+        after all.
+        """
+        stopped = [*(held.watching for held in self._held.values()), *self._ending]
+        self._left += (held.lease for held in (*self._held.values(), *self._dropped.values()))
+        for each in (self._held, self._roomy, self._of, self._dropped, self._behind):
+            each.clear()
+        for task in stopped:
             task.cancel()
-        if watching:
-            await asyncio.wait(watching)
+        if stopped:
+            await asyncio.wait(stopped)
 
     async def revoke(self) -> None:
         """
@@ -122,14 +154,11 @@ class LeasePool:
         Raises:
             StoreError: The store does not answer; the leases that are left run out by themselves.
         """
-        while self._held:
-            lease, held = next(iter(self._held.items()))
-            held.watching.cancel()
-            await held.lease.revoke()
-            self._roomy.pop(lease, None)
-            for key in held.keys:
-                del self._of[key]
-            del self._held[lease]
+        await self.close()
+        left, self._left = self._left, []
+        for each in await asyncio.gather(*(lease.revoke() for lease in left), return_exceptions=True):
+            if each is not None:
+                raise each
 
     def _at_hand(self, key: str) -> int | None:
         if (lease := self._of.get(key)) is not None:
@@ -146,4 +175,10 @@ class LeasePool:
 
     async def _watch(self, lease: Lease) -> None:
         await lease.lost()
-        self.drop([lease.id])
+        self._lose(lease.id)
+
+
+async def _end(lease: Lease) -> None:
+    """Of a lease that nobody needs; where the store doesn't answer it runs out, as nobody keeps it alive."""
+    with suppress(StoreError):
+        await lease.revoke()

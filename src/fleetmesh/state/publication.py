@@ -352,6 +352,8 @@ class Publication:
             now = encode_time(self._clock.time())
             operations.append(Put(HEARTBEAT, now, await self._lease_for(HEARTBEAT)))
         self._claim.wrote(await self._commit(operations))
+        for each in operations:
+            self._leases.written(each.key)
         self._beat_due = self._config != config
         return True
 
@@ -421,6 +423,7 @@ class Publication:
         self._log.accepted(key)
         if value is not None:
             self._wanted[key] = self._held[key] = value
+            self._leases.written(key)
             return
         self._wanted.pop(key, None)
         self._held.pop(key, None)
