@@ -1,5 +1,5 @@
 """
-Ending when a signal asks for it.
+Running to the end: that of the work, or that which a signal asks for.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from fleetmesh.cli import exits
+
+R = TypeVar("R")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -60,6 +62,19 @@ def cancelled_by_signals(task: asyncio.Task[Any]) -> Iterator[Callable[[], bool]
 
     with _handling(stop):
         yield asked.is_set
+
+
+def run_alone(work: Coroutine[Any, Any, R]) -> R:
+    """
+    Run it in a loop of its own. Of errors that several tasks have at once the first is told, as itself.
+    """
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group
 
 
 @contextmanager

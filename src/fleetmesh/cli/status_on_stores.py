@@ -13,11 +13,13 @@ import click
 
 from fleetmesh.cli import exits, plain, remotes, status
 from fleetmesh.cli.connected import Connected
+from fleetmesh.cli.ending import run_alone
 from fleetmesh.cli.loading import code_of, load
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
 from fleetmesh.cli.stores import Stores
-from fleetmesh.errors import StoreError
+from fleetmesh.errors import StoreDeniedError, StoreError
+from fleetmesh.findings import finding
 from fleetmesh.mesh import Mesh
 from fleetmesh.mesh.mesh import Mode
 from fleetmesh.state.addresses import contested_addresses
@@ -43,7 +45,7 @@ def look(path: Path | None, form: Format, mode: Mode | None, options: Stores, ti
     connected = Connected(options, files, lambda: own)
     options.check(list(mesh.members), own, connected.names_of_files())
     with progress("hearing the clusters"):
-        data, code = asyncio.run(_answer(mesh, connected, timeout))
+        data, code = run_alone(_answer(mesh, connected, timeout))
     emit(form, data, lambda paper: draw(paper, data))
     return code
 
@@ -93,19 +95,20 @@ def _settled(found: RemoteStatus) -> bool:
 
 async def _look(mesh: Mesh, connected: Connected, live: Live) -> tuple[plain.Plain, int]:
     found = live.remotes
-    more = (*live.store_findings, *connected.findings, *contested_addresses(mesh.viewpoint()))
+    more = [*live.store_findings, *connected.findings, *contested_addresses(mesh.viewpoint())]
     own = [name for name, member in mesh.members.items() if not member.outside]
     heard = [remotes.remote(each, connected.connection(name)) for name, each in found.items()]
     compared = []
-    failed = False
-    for name, store in connected.to_hear(own).items():
+    looked_at = connected.to_hear(own)
+    for name, store in looked_at.items():
         try:
             there = await published(
                 store, mesh.viewpoint(), name, cached=connected.options.shared is not None
             )
         except StoreError as error:
-            failed = True
-            click.echo(f"fleetmesh: {name} can't be compared with its store: {error}", err=True)
+            code = "store-denied" if isinstance(error, StoreDeniedError) else "store-unavailable"
+            message = f"what is published of it can't be seen: {error}"
+            more.append(finding(code, f"Cluster {name}", message))
         else:
             compared.append(remotes.compared(name, there))
     data = {
@@ -116,7 +119,7 @@ async def _look(mesh: Mesh, connected: Connected, live: Live) -> tuple[plain.Pla
         "store_findings": [plain.finding(each) for each in more],
         "connectivity": remotes.connectivity(mesh, heard, more),
     }
-    ready = all(each["ready"] for each in heard) and not failed
+    ready = all(each["ready"] for each in heard) and len(compared) == len(looked_at)
     return data, code_of((*mesh.findings, *more)) if ready else exits.FINDING
 
 

@@ -15,7 +15,7 @@ import click
 
 from fleetmesh.cli import exits, plain, remotes, traffic, up
 from fleetmesh.cli.connected import Connected
-from fleetmesh.cli.ending import cancelled_by_signals
+from fleetmesh.cli.ending import cancelled_by_signals, run_alone
 from fleetmesh.cli.loading import code_of
 from fleetmesh.cli.output import Format, emit
 from fleetmesh.cli.progress import progress
@@ -69,16 +69,7 @@ def serve(
     process = _Process(watcher, mesh, options, form, sampled=sampled)
     if watcher is not None:
         options.check(watcher.names, process.own(), process.connected.names_of_files())
-    try:
-        return asyncio.run(process.serve(patience, once=once))
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    return run_alone(process.serve(patience, once=once))
 
 
 @attrs.frozen
