@@ -145,18 +145,31 @@ class Etcd:
 
     def add_users(self, roles: dict[str, Sequence[str]]) -> None:
         """
-        Ask for users from now on: `root`, and one a role, whose password is his name, with the prefixes that
-        he may read.
+        Ask for users from now on: `root`, and one a role, whose password is his name, with what he may read:
+        keys, and prefixes, which end with a `*`.
         """
         for name in ("root", *roles):
             self.ctl("user", "add", f"{name}:{name}")
-        for name, prefixes in roles.items():
+        for name, readable in roles.items():
             self.ctl("role", "add", name)
-            for prefix in prefixes:
-                self.ctl("role", "grant-permission", name, "--prefix=true", "read", prefix)
+            for each in readable:
+                self.allow(name, "read", each)
             self.ctl("user", "grant-role", name, name)
         self.ctl("user", "grant-role", "root", "root")
         self.ctl("auth", "enable")
+
+    def allow(self, role: str, what: str, keys: str, *, user: str = "") -> None:
+        """
+        Let a role do something with a key, or with a prefix, which ends with a `*`.
+
+        Args:
+            user: Who says so, with the same password, once users are asked for.
+        """
+        key = keys.removesuffix("*")
+        as_whom = ("--user", f"{user}:{user}") if user else ()
+        self.ctl(
+            *as_whom, "role", "grant-permission", role, f"--prefix={str(key != keys).lower()}", what, key
+        )
 
 
 def three_nodes(program: Path, folder: Path, *arguments: str) -> list[Etcd]:

@@ -19,10 +19,12 @@ from doubles.clock import ManualClock
 from doubles.running_fleet import IDS, going, until, whole_fleet
 from doubles.split_mesh import known, only
 from doubles.wire import write_cluster
+from fleetmesh.state.codecs import encode_time
 from fleetmesh.state.etcd import EtcdStore
-from fleetmesh.state.keys import config_key
+from fleetmesh.state.keys import HEARTBEAT, config_key, key_of
 from fleetmesh.state.live import Live, run
 from fleetmesh.state.memory import MemoryStore
+from fleetmesh.state.mirror import Mirror
 from fleetmesh.state.remote_status import RemoteStatus
 from fleetmesh.state.store import Delete, Put, Store
 from real.etcd_server import Etcd
@@ -258,8 +260,11 @@ async def test_a_port_that_speaks_no_etcd(serve: Serve | None) -> None:
             await store.aclose()
 
 
-CILIUMS = ("cilium/.heartbeat", "cilium/state/", CONFIG, "cilium/synced/west/")
-"""What Cilium's user `remote` may read (pkg/kvstore/etcdinit/init.go)."""
+REMOTE = ("cilium/.heartbeat*", "cilium/state/*", CONFIG, "cilium/synced/west/*")
+"""What Cilium's user `remote` may read (pkg/kvstore/etcdinit/init.go, `rangesForRemoteRole`)."""
+
+LOCAL = ("cilium/.heartbeat*", "cilium/cache/*", "cilium/cluster-config/*", "cilium/synced/*")
+"""What its users `local` may read (`rangesForLocalRole`)."""
 
 
 def as_user(name: str, password: str = "") -> Callable[[Etcd, ManualClock], Store]:
@@ -271,30 +276,76 @@ def as_user(name: str, password: str = "") -> Callable[[Etcd, ManualClock], Stor
 
 @asynccontextmanager
 async def guarded(
-    folder: Path, roles: dict[str, Sequence[str]], opened: Callable[[Etcd, ManualClock], Store]
+    folder: Path,
+    roles: dict[str, Sequence[str]],
+    opened: Callable[[Etcd, ManualClock], Store],
+    *,
+    cached: bool = False,
 ) -> AsyncIterator[tuple[fm.Mesh, Etcd, Live]]:
     """The east's process, that hears the west as a user of its etcd."""
     whole = whole_fleet("east", "west")
     with started(folder) as etcds:
         etcd = etcds[""]
         direct = open_store(etcd.url)
-        await write_cluster(direct, "west", 2, whole.members["west"].records())
+        await write_cluster(direct, "west", 2, whole.members["west"].records(), cached=cached)
         await direct.aclose()
         await asyncio.to_thread(etcd.add_users, roles)
         async with hearing(whole, lambda clock: opened(etcd, clock)) as live:
             yield whole, etcd, live
 
 
-async def test_what_ciliums_user_may_read_is_enough(tmp_path: Path) -> None:
-    async with guarded(tmp_path, {"remote": CILIUMS}, as_user("remote")) as (whole, _, live):
+@pytest.mark.parametrize(
+    ("readable", "cached"), [(REMOTE, False), (LOCAL, True)], ids=["remote, of the state", "local, of a copy"]
+)
+async def test_what_ciliums_users_may_read_is_enough(
+    tmp_path: Path, readable: Sequence[str], cached: bool
+) -> None:
+    """To hear a cluster, what it says of itself later and its heartbeats included."""
+    opened = as_user("reader")
+    async with guarded(tmp_path, {"reader": readable}, opened, cached=cached) as (whole, etcd, live):
         await until(lambda: live.remotes["west"].ready, lambda: live.remotes)
         assert known(live.mesh, "west") == known(whole, "west")
         assert live.findings == ()
+        root = as_user("root")(etcd, ManualClock())
+        await root.commit([Put(CONFIG, config(cached=cached)), Put(HEARTBEAT, encode_time(0))])
+        await root.aclose()
+        await until(lambda: live.remotes["west"].last_heartbeat_age is not None)
+
+        def without_slices() -> bool:
+            told = live.remotes["west"].config
+            return told is not None and not told.endpoint_slices_export_mode
+
+        await until(lambda: without_slices() and live.remotes["west"].ready, lambda: live.remotes)
+        assert live.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("readable", "cached"), [(REMOTE, False), (LOCAL, True)], ids=["remote, of the state", "local, of a copy"]
+)
+async def test_what_ciliums_users_may_read_is_enough_to_mirror(
+    tmp_path: Path, readable: Sequence[str], cached: bool
+) -> None:
+    records = whole_fleet("east", "west").members["west"].records()
+    with started(tmp_path) as etcds:
+        etcd = etcds[""]
+        direct, clock = open_store(etcd.url), ManualClock()
+        await write_cluster(direct, "west", 2, records, cached=cached)
+        await direct.aclose()
+        await asyncio.to_thread(etcd.add_users, {"reader": readable})
+        local = MemoryStore(clock=clock)
+        async with going(clock, 10), Mirror(local, clock=clock) as mirror:
+            await mirror.add("west", as_user("reader")(etcd, clock))
+            await until(lambda: mirror.status["west"].ready, lambda: mirror.status)
+            await until(lambda: mirror.status["west"].local.phase == "written", lambda: mirror.status)
+            assert mirror.findings == ()
+            copy = await local.list("cilium/cache/")
+            assert {each.key for each in copy.entries} == {key_of(each, cached=True) for each in records}
+        await local.aclose()
 
 
 async def test_a_user_who_may_not_read_one_kind_hears_the_others(tmp_path: Path) -> None:
-    some = tuple(f"cilium/state/{kind}/" for kind in ("nodes", "identities", "services", "serviceexports"))
-    roles: dict[str, Sequence[str]] = {"remote": (*CILIUMS[:1], *CILIUMS[2:], *some)}
+    some = tuple(f"cilium/state/{kind}/*" for kind in ("nodes", "identities", "services", "serviceexports"))
+    roles: dict[str, Sequence[str]] = {"remote": (*REMOTE[:1], *REMOTE[2:], *some)}
     async with guarded(tmp_path, roles, as_user("remote")) as (whole, etcd, live):
 
         def synced(status: RemoteStatus) -> set[str]:
@@ -312,8 +363,7 @@ async def test_a_user_who_may_not_read_one_kind_hears_the_others(tmp_path: Path)
             each for each in known(whole, "west") if "/ip/" not in each[0]
         }
         # Once he may, he hears it without being told.
-        grant = ("role", "grant-permission", "remote", "--prefix=true", "read", "cilium/state/ip/")
-        await asyncio.to_thread(etcd.ctl, "--user", "root:root", *grant)
+        await asyncio.to_thread(etcd.allow, "remote", "read", "cilium/state/ip/*", user="root")
         await until(lambda: live.remotes["west"].ready, lambda: live.remotes)
         assert known(live.mesh, "west") == known(whole, "west")
         await until(lambda: not live.findings)
@@ -332,7 +382,7 @@ async def test_a_user_who_may_not_read_one_kind_hears_the_others(tmp_path: Path)
 async def test_credentials_that_may_not_read(
     tmp_path: Path, opened: Callable[[Etcd, ManualClock], Store], reason: str
 ) -> None:
-    async with guarded(tmp_path, {"remote": CILIUMS, "nobody": ()}, opened) as (_, _, live):
+    async with guarded(tmp_path, {"remote": REMOTE, "nobody": ()}, opened) as (_, _, live):
         await until(lambda: any(each.code == "store-denied" for each in live.findings), lambda: live.findings)
         told = [each for each in live.findings if each.code == "store-denied"]
         assert any(reason in each.message for each in told)
@@ -345,7 +395,7 @@ async def test_credentials_that_may_not_write_leave_the_member_unpublished(tmp_p
     whole = whole_fleet("east", "west")
     with started(tmp_path) as etcds:
         etcd = etcds[""]
-        await asyncio.to_thread(etcd.add_users, {"reader": ["cilium/"]})
+        await asyncio.to_thread(etcd.add_users, {"reader": ["cilium/*"]})
         clock = ManualClock()
         store = as_user("reader")(etcd, clock)
         async with going(clock, 10), run(only(whole, "east"), store=store, clock=clock) as live:
@@ -353,16 +403,6 @@ async def test_credentials_that_may_not_write_leave_the_member_unpublished(tmp_p
                 lambda: any("publishing" in each.message for each in live.findings), lambda: live.findings
             )
             assert live.publications["east"].phase == "waiting"
-            await asyncio.to_thread(
-                etcd.ctl,
-                "--user",
-                "root:root",
-                "role",
-                "grant-permission",
-                "reader",
-                "--prefix",
-                "readwrite",
-                "cilium/",
-            )
+            await asyncio.to_thread(etcd.allow, "reader", "readwrite", "cilium/*", user="root")
             await until(lambda: live.publications["east"].phase == "written", lambda: live.publications)
         await store.aclose()

@@ -418,7 +418,7 @@ def test_a_store_that_lost_its_disk_is_another_one_under_the_same_name(etcd: Etc
 
 def test_who_may_not_read_is_told_and_reads_once_he_may(newest: Etcd) -> None:
     newest.ctl("put", "in/a", "1")
-    newest.add_users({"reader": ["out/"]})
+    newest.add_users({"reader": ["out/*"]})
 
     async def run() -> None:
         store = EtcdStore([newest.url], user="reader", password="reader", clock=QuickClock())

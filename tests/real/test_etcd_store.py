@@ -133,7 +133,7 @@ def test_users_may_do_what_their_roles_allow(version: str, tmp_path_factory: pyt
         with pytest.raises(StoreDeniedError, match="authentication is not enabled"):
             await early.get("open/a")
         await early.aclose()
-        await asyncio.to_thread(etcd.add_users, {"reader": ["open/"]})
+        await asyncio.to_thread(etcd.add_users, {"reader": ["open/*"]})
 
         nobody = EtcdStore([etcd.url])
         with pytest.raises(StoreDeniedError):
@@ -171,7 +171,7 @@ def test_a_token_that_is_over_is_renewed(version: str, tmp_path_factory: pytest.
     etcd = Etcd(servers.binary(version), tmp_path_factory.mktemp("token"))
     etcd.start()
     etcd.ctl("put", "open/a", "1")
-    etcd.add_users({"reader": ["open/"]})
+    etcd.add_users({"reader": ["open/*"]})
 
     async def run() -> None:
         getting, beginning = (EtcdStore([etcd.url], user="reader", password="reader") for _ in range(2))

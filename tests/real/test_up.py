@@ -316,7 +316,7 @@ def test_doctor_tells_what_a_user_may_not(tmp_path: Path) -> None:
     try:
         run("up", SHOP, "--once", "--no-traffic", "--store", f"east={etcd.url}", "--timeout", "60")
         # The first has the role of Cilium's `remote` users, the other lacks most of it.
-        read = ["cilium/.heartbeat", "cilium/state/", "cilium/cluster-config/", "cilium/synced/"]
+        read = ["cilium/.heartbeat*", "cilium/state/*", "cilium/cluster-config/east", "cilium/synced/east/*"]
         etcd.add_users({"remote": read, "stranger": read[:1]})
         store = ("--store", f"east={etcd.url}")
         remote = checks(*store, "--user", "remote", code=0, env={PASSWORD: "remote"})
