@@ -224,10 +224,10 @@ class _Following:
         """Follow what the cluster says of itself, and whether its store is heard at all."""
         cluster = self.cluster
         key = config_key(cluster.cluster)
-        async with aclosing(follow(self.remote, key, clock=cluster._clock)) as updates:
+        async with aclosing(follow(self.remote, key, clock=cluster._clock, exact=True)) as updates:
             async for update in updates:
                 cluster._note_connection(update)
-                told = [entry.value for entry in update.puts if entry.key == key]
+                told = [entry.value for entry in update.puts]
                 if told and cluster._configure(told[-1]):
                     self.begin_anew()
                 elif cluster._expired and update.connected:

@@ -143,10 +143,10 @@ class RemoteCluster:
     # Listening
 
     async def _hear_heartbeats(self) -> None:
-        async with aclosing(follow(self._store, HEARTBEAT, clock=self._clock)) as updates:
+        async with aclosing(follow(self._store, HEARTBEAT, clock=self._clock, exact=True)) as updates:
             async for update in updates:
                 self._note("heartbeat", update)
-                if any(entry.key == HEARTBEAT for entry in update.puts):
+                if update.puts:
                     self._last_beat = self._clock.monotonic()
                 if update.trouble is None:
                     await self._identify_store()
@@ -160,13 +160,12 @@ class RemoteCluster:
 
     async def _hear_config(self) -> None:
         key = config_key(self.name)
-        async with aclosing(follow(self._store, key, clock=self._clock)) as updates:
+        async with aclosing(follow(self._store, key, clock=self._clock, exact=True)) as updates:
             async for update in updates:
                 self._note("config", update)
                 for entry in update.puts:
-                    if entry.key == key:
-                        self._missing = self._foreign = False
-                        await self._configure(entry.value)
+                    self._missing = self._foreign = False
+                    await self._configure(entry.value)
                 if key in update.deletes:
                     # What it said stays in force: agents read it once, when they connect.
                     self._refused, self._missing = None, True
