@@ -18,6 +18,10 @@ SHOWN = 10
 """Keys that a finding names at most."""
 
 
+MOST_REFUSED = 100
+"""Keys that can't be written and have a finding of their own; how many more there are is told in one."""
+
+
 class PublicationLog:
     """
     Attributes:
@@ -33,7 +37,8 @@ class PublicationLog:
         self._clock = clock
         self._subject = f"Cluster {cluster}"
         self._now: dict[str, Finding] = {}
-        self._refused: dict[str, Finding] = {}
+        self._refused: dict[str, Finding | None] = {}
+        self._shown = 0
         self._past: dict[str, tuple[float, Finding]] = {}
         self._lease_lost = False
 
@@ -43,7 +48,11 @@ class PublicationLog:
         now = self._clock.monotonic()
         self._past = {code: each for code, each in self._past.items() if now - each[0] < TOLD_FOR}
         past = (each for _, each in self._past.values())
-        return (*self._now.values(), *past, *self._refused.values())
+        refused = [each for each in self._refused.values() if each is not None]
+        if len(refused) < len(self._refused):
+            message = f"{len(self._refused) - len(refused)} more keys can't be written"
+            refused.append(finding("record-not-published", self._subject, message))
+        return (*self._now.values(), *past, *refused)
 
     def wrote(self, operations: int) -> None:
         """The store took them."""
@@ -95,11 +104,16 @@ class PublicationLog:
 
     def refused(self, key: str, error: Exception) -> None:
         """A value can't be written."""
-        self._refused[key] = finding("record-not-published", self._subject, f"{key}: {error}")
+        self.accepted(key)
+        shown = self._shown < MOST_REFUSED
+        self._shown += shown
+        message = f"{key}: {error}"
+        self._refused[key] = finding("record-not-published", self._subject, message) if shown else None
 
     def accepted(self, key: str) -> None:
         """A key has the value that is wanted, or is gone as is wanted."""
-        self._refused.pop(key, None)
+        if self._refused.pop(key, None) is not None:
+            self._shown -= 1
 
     def _tell(self, code: str, message: str) -> None:
         self._now[code] = finding(code, self._subject, message)
