@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import attrs
 import pytest
@@ -186,6 +187,68 @@ async def test_a_record_that_can_not_be_encoded_is_told_of_and_stops_nothing() -
     assert told.code == "record-not-published"
     assert "cilium/state/ip/v1/default/10.1.0.3/99" in told.message
     assert await records_in(place.data) == as_keys(SMALL)
+
+
+@in_loop
+async def test_keys_that_can_not_be_written_are_told_one_by_one_up_to_a_hundred() -> None:
+    place = Place()
+    broken = [attrs.evolve(address(1), host="nowhere", address=f"10.1.0.{n}/99") for n in range(150)]
+    async with place.published(*broken) as publisher:
+        await publisher.flushed()
+        many = publisher.findings
+        publisher.update(withdrawn=[("ip", each.address) for each in broken[:60]])
+        await publisher.flushed()
+        publisher.update(put=[broken[149]])
+        await publisher.flushed()
+        fewer = publisher.findings
+        publisher.update(withdrawn=[("ip", each.address) for each in broken[60:]])
+        await publisher.flushed()
+
+        assert publisher.findings == ()
+    assert len(many) == 101
+    assert "50 more keys" in many[-1].message
+    assert len(fewer) == 42
+    assert "49 more keys" in fewer[-1].message
+    assert any("10.1.0.149/99" in each.message for each in fewer)
+
+
+# Another cluster id
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@in_loop
+async def test_with_another_id_the_marks_go_with_the_configuration_and_come_behind_the_keys(
+    restarted: bool,
+) -> None:
+    place = Place()
+    old, new = address(1), address(1, cluster_id=7, identity=7 << 16 | 1)
+    config = attrs.evolve(CONFIG, cluster_id=7)
+    async with AsyncExitStack() as stack:
+        publisher = await stack.enter_async_context(place.published(old))
+        await publisher.flushed()
+        if restarted:
+            await stack.aclose()
+            publisher = await stack.enter_async_context(
+                Publisher(place.store, cluster="east", config=config, clock=place.clock)
+            )
+        else:
+            publisher.configure(config)
+        await place.clock.settle()
+        between = await content(place.data)
+        await publisher.publish([new])
+        await publisher.flushed()
+        assert publisher.findings == ()
+    after = await content(place.data)
+    written = [commit for commit in place.store.commits if Delete(MARKS["ip"]) in commit]
+
+    assert decode_config(between[CONFIG_KEY]).cluster_id == 7
+    assert between[key_of(old, cached=False)] == encode(old)
+    assert not between.keys() & set(MARKS.values())
+    assert next(each.key for each in written[0] if isinstance(each, Put)) == CONFIG_KEY
+    assert after.keys() >= set(MARKS.values())
+    assert after[key_of(new, cached=False)] == encode(new)
+    keys = [each.key for commit in place.store.commits for each in commit if isinstance(each, Put)]
+    assert keys.index(key_of(new, cached=False)) < keys.index(MARKS["ip"])
 
 
 # Signs of life

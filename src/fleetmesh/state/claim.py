@@ -9,13 +9,13 @@ as in a restart where the old process has not ended yet.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import attrs
 
 from fleetmesh.state.clock import Clock
 from fleetmesh.state.keys import HEARTBEAT, config_key
-from fleetmesh.state.store import Entry, Put, Store, Unchanged
+from fleetmesh.state.store import Entry, Operation, Put, Store, Unchanged
 
 PATIENCE = 180.0
 """Seconds without a sign of the other writer until the keys are taken over: three of its heartbeats."""
@@ -63,16 +63,19 @@ class Claim:
         """What has to hold for a transaction of this writer."""
         return Unchanged(self.key, self._revision)
 
-    async def take(self, value: bytes, lease: int) -> None:
+    async def take(self, value: bytes, lease: int, there: Entry | None, also: Sequence[Operation]) -> None:
         """
         Become the writer, whoever it was before.
 
+        Args:
+            there: The configuration that is there.
+            also: What is carried out in the same transaction.
+
         Raises:
-            StoreConflictError: Somebody else did at this moment.
+            StoreConflictError: Somebody else did meanwhile.
         """
-        entry = await self._store.get(self.key)
-        condition = Unchanged(self.key, 0 if entry is None else entry.revision)
-        self.wrote(await self._store.commit([Put(self.key, value, lease)], only_if=[condition]))
+        condition = Unchanged(self.key, 0 if there is None else there.revision)
+        self.wrote(await self._store.commit([Put(self.key, value, lease), *also], only_if=[condition]))
 
     def wrote(self, revision: int) -> None:
         """The configuration was written in a transaction with the condition."""

@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from fleetmesh.errors import LeaseLostError, StoreConflictError, StoreError
+from fleetmesh.errors import LeaseLostError, StoreConflictError, StoreError, WireError
 from fleetmesh.findings import Finding
 from fleetmesh.records import Record
 from fleetmesh.state.change_queue import ChangeQueue, Waiting
 from fleetmesh.state.claim import Claim
 from fleetmesh.state.clock import Clock
-from fleetmesh.state.codecs import encode, encode_time
+from fleetmesh.state.codecs import decode_config, encode, encode_time
 from fleetmesh.state.keys import HEARTBEAT, KINDS, Kind, prefix, synced_key, synced_prefix
 from fleetmesh.state.leases import LeasePool
 from fleetmesh.state.operations import MOST_OPERATIONS
@@ -88,6 +88,7 @@ class Publication:
         self._reviewed = asyncio.Event()  # since it stands
         self._reviews = 0
         self._beat_due = False
+        self._marks_due = False  # they go with the next configuration
         self._review_due = False
         self._look_due = False
         self._withdrawn = False
@@ -95,8 +96,17 @@ class Publication:
     # What is wanted
 
     def configure(self, config: bytes) -> None:
-        """Give the value of the cluster's configuration."""
+        """
+        Give the value of the cluster's configuration. With another cluster id than before it takes away the
+        marks, so that nobody takes the records of before for all of the new ones: every kind has to be
+        completed anew.
+        """
         if config != self._config:
+            if self._config is not None and _id_of(config) != _id_of(self._config):
+                self._complete.clear()
+                for mark in self._marks:
+                    self._queue.put(mark, None)
+                self._marks_due = True
             self._config = config
             self._beat_due = True
             self._wake.set()
@@ -243,17 +253,21 @@ class Publication:
             if self._claim.other:
                 self._give_way()
                 return True
+        there = await self._store.get(self._claim.key)
         if self._config is None:
-            there = await self._store.get(self._claim.key)
             if there is None:
                 return False
             self._config = there.value
+        if there is not None and _id_of(there.value) != _id_of(self._config):
+            self._marks_due = True
         lease = await self._lease_for(self._claim.key)
+        marks = self._marks_that_go()
         try:
-            await self._claim.take(self._config, lease)
+            await self._claim.take(self._config, lease, there, marks)
         except LeaseLostError:
             self._leases.drop([lease])
             raise
+        self._forget(marks)
         self._newest = False
         self._stands = self._beat_due = True
         await self._review()
@@ -347,7 +361,8 @@ class Publication:
         if config is None:
             return False
         lease = await self._lease_for(self._claim.key)
-        operations: list[Operation] = [Put(self._claim.key, config, lease)]
+        marks = self._marks_that_go()
+        operations: list[Operation] = [Put(self._claim.key, config, lease), *marks]
         if self._heartbeat:
             now = encode_time(self._clock.time())
             operations.append(Put(HEARTBEAT, now, await self._lease_for(HEARTBEAT)))
@@ -355,7 +370,17 @@ class Publication:
         for each in operations:
             self._leases.written(each.key)
         self._beat_due = self._config != config
+        self._forget(marks)
         return True
+
+    def _marks_that_go(self) -> list[Delete]:
+        return [Delete(mark) for mark in self._marks] if self._marks_due else []
+
+    def _forget(self, marks: Sequence[Delete]) -> None:
+        """These marks are gone."""
+        for mark in marks:
+            self._marks_due = False
+            self._held.pop(mark.key, None)
 
     async def _write(self) -> bool:
         """Those that have waited longest, as many as go into one transaction."""
@@ -471,3 +496,11 @@ class Publication:
                 self._held.clear()
                 self._queue.clear()
                 self._reviewed.set()
+
+
+def _id_of(config: bytes) -> int | None:
+    """The cluster id that a configuration tells of, `None` where it can't be read."""
+    try:
+        return decode_config(config).cluster_id
+    except WireError:
+        return None
