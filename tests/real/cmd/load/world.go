@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/cilium/pkg/cidr"
+	mcsapitypes "github.com/cilium/cilium/pkg/clustermesh/mcsapi/types"
 	cmstore "github.com/cilium/cilium/pkg/clustermesh/store"
 	cmtypes "github.com/cilium/cilium/pkg/clustermesh/types"
 	"github.com/cilium/cilium/pkg/identity"
@@ -78,7 +79,8 @@ func (c *cluster) writeAll(put func(entry)) {
 	for number := range c.services {
 		put(c.service(number, -1))
 	}
-	for _, prefix := range []string{nodestore.NodeStorePrefix, cache.IdentitiesPath, ipcache.IPIdentitiesPath, cmstore.ServiceStorePrefix} {
+	for _, prefix := range []string{nodestore.NodeStorePrefix, cache.IdentitiesPath, ipcache.IPIdentitiesPath,
+		cmstore.ServiceStorePrefix, mcsapitypes.ServiceExportStorePrefix} {
 		now := time.Now().Format(time.RFC3339)
 		put(entry{kvstore.JoinKey(kvstore.SyncedPrefix, c.name, kvstore.StateToCachePrefix(prefix)), []byte(now)})
 	}
