@@ -40,6 +40,7 @@ class Response(Protocol):
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R", bound=Response)
 
+_DROPPED = "the connection was dropped, to be made anew"
 _END: Any = vars(grpc.aio)["EOF"]  # which the stubs don't know
 
 
@@ -200,6 +201,7 @@ class Connection:
         return response
 
     async def _once(self, link: Link, method: Method[Q, R], request: Q, token: str) -> R:
+        self._check_in_force(link)
         call = link.calls.get(method.path)
         if call is None:
             call = link.channel.unary_unary(
@@ -261,7 +263,18 @@ class Connection:
         if task is None or task.cancelling():
             return
         self.check_epoch(None)
-        raise StoreUnavailableError("the connection was dropped, to be made anew") from None
+        raise StoreUnavailableError(_DROPPED) from None
+
+    def _check_in_force(self, link: Link) -> None:
+        """
+        A link may have been dropped while somebody who has it waited; gRPC takes its use for a mistake then.
+
+        Raises:
+            StoreError: It was.
+        """
+        self.check_epoch(None)
+        if self._links.get(link.endpoint) is not link:
+            raise StoreUnavailableError(_DROPPED)
 
     # As whom.
 
@@ -286,7 +299,12 @@ class Connection:
     # Which server.
 
     def link(self) -> Link:
-        """The one in use."""
+        """
+        The one in use.
+
+        Raises:
+            StoreUnavailableError: It can't be made now, as a file isn't there or not whole; which one.
+        """
         endpoint = self.endpoints[self._current]
         link = self._links.get(endpoint)
         if link is None:
@@ -294,7 +312,11 @@ class Connection:
         return link
 
     def _connect(self, endpoint: Endpoint) -> Link:
-        material = self._security.read()
+        try:
+            material = self._security.read()
+            self._security.check(material)
+        except (OSError, ValueError) as error:
+            raise StoreUnavailableError(f"{endpoint.url}: {error}") from error
         if endpoint.tls:
             credentials = grpc.ssl_channel_credentials(material.ca, material.key, material.cert)
             channel = grpc.aio.secure_channel(endpoint.target, credentials, options=self._options)
@@ -331,7 +353,13 @@ class Connection:
     # Calls both ways.
 
     def open(self, method: Method[Q, R], token: str, link: Link) -> Stream[Q, R]:
-        """A call that the server ends once it has no leader (etcd api/v3 `MetadataRequireLeaderKey`)."""
+        """
+        A call that the server ends once it has no leader (etcd api/v3 `MetadataRequireLeaderKey`).
+
+        Raises:
+            StoreError: The link isn't in force any more.
+        """
+        self._check_in_force(link)
         opened: Any = link.channel.stream_stream(
             method.path,
             request_serializer=lambda request: request.SerializeToString(),

@@ -4,6 +4,9 @@ Where etcd's servers are, and what proves who is who: read and checked before an
 
 from __future__ import annotations
 
+import base64
+import re
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +19,9 @@ DEFAULT_PORT = 2379
 
 # A path, or what a file would have.
 Pem: TypeAlias = str | Path | bytes
+
+_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----(.+?)-----END \1-----", re.DOTALL)
+_SEQUENCE = b"\x30"  # with which every key begins in DER
 
 
 @attrs.frozen
@@ -114,6 +120,41 @@ class Security:
             OSError: One can't be read.
         """
         return Material(_bytes(self.ca), _bytes(self.cert), _bytes(self.key))
+
+    def check(self, material: Material) -> None:
+        """
+        Whether gRPC can be given what was read: an empty `ca` would mean to it whom it trusts by itself, and
+        an empty `cert` would end the process.
+
+        Raises:
+            ValueError: One is not PEM of what it should be, as a file is while it is written.
+        """
+        for name, given, found in (("ca", self.ca, material.ca), ("cert", self.cert, material.cert)):
+            if found is not None and not _has_certificates(found):
+                raise ValueError(f"{_shown(name, given)} has no certificates that can be read")
+        if material.key is not None and not _has_key(material.key):
+            raise ValueError(f"{_shown('key', self.key)} has no private key that can be read")
+
+
+def _has_certificates(pem: bytes) -> bool:
+    """Comments in it may be in any language."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
+
+
+def _has_key(pem: bytes) -> bool:
+    found = _KEY.search(pem)
+    try:
+        return found is not None and base64.b64decode(found[2]).startswith(_SEQUENCE)
+    except ValueError:
+        return False
+
+
+def _shown(name: str, pem: Pem | None) -> str:
+    return f"the {name} that was given" if isinstance(pem, bytes) else str(pem)
 
 
 def _bytes(pem: Pem | None) -> bytes | None:
