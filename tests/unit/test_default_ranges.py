@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from doubles.mesh_manifests import SERVED
 from fleetmesh.mesh import Mesh
+from fleetmesh.records import NodeRecord
 
 
 def node(*cidrs: str, name: str = "n1") -> str:
@@ -104,3 +105,76 @@ def test_a_range_of_a_node_that_can_not_be_read_holds_nothing() -> None:
     east.apply(node("nonsense", "::ffff:10.0.0.0/104"))
 
     assert east.ranges == before
+
+
+def outside(mesh: Mesh, *cidrs: str) -> None:
+    """What another process's members have for their Nodes."""
+    if "west" not in mesh.members:
+        mesh.join("west", cluster_id=2, outside=True)
+    nodes = [
+        NodeRecord(name=f"n{number}", cluster="west", cluster_id=2, ipv4_alloc_cidr=cidr)
+        for number, cidr in enumerate(cidrs)
+    ]
+    member = mesh.members["west"]
+    gone = [
+        ("node", name) for name in member.heard_names("node") if name not in {each.name for each in nodes}
+    ]
+    member.hear(nodes, withdrawn=gone)
+
+
+def test_what_is_heard_moves_no_default_and_the_finding_tells() -> None:
+    mesh = Mesh("shop")
+    east = mesh.join("east", cluster_id=1)
+    east.apply(SERVED)
+    before, pods = east.ranges, [each.addresses for each in east.pods]
+
+    outside(mesh, "10.0.0.0/8", "100.64.0.0/10")
+
+    assert east.ranges == before
+    assert [each.addresses for each in east.pods] == pods
+    told = overlaps(mesh)
+    assert any(
+        "that of east is a default" in each and "let east join with pod_cidrs" in each for each in told
+    )
+    assert not any("no room" in each for each in told)
+    mesh.leave("west")
+    assert east.ranges == before
+
+
+def test_a_newcomer_keeps_clear_of_what_is_heard_and_stays_there_until_a_member_of_its_own_needs_it() -> None:
+    mesh = Mesh("shop")
+    outside(mesh, "10.0.0.0/8")
+    north = mesh.join("north", cluster_id=41)
+    clear = north.ranges
+    south = mesh.join("south", cluster_id=42)
+    assert overlaps(mesh) == []
+
+    outside(mesh, clear.pod_cidrs[0])
+    south.apply(node("10.77.0.0/24"))
+    outside(mesh)
+    mesh.leave("west")
+    mesh.join("late", cluster_id=43)
+    assert north.ranges == clear
+
+    south.apply(node(clear.pod_cidrs[0]))
+    assert not ip_network(north.ranges.pod_cidrs[0]).overlaps(ip_network(clear.pod_cidrs[0]))
+    assert overlaps(mesh) == []
+
+
+def test_a_newcomer_that_finds_no_room_beside_what_is_heard_joins_all_the_same() -> None:
+    mesh = Mesh("shop")
+    outside(mesh, "0.0.0.0/0")
+
+    east = mesh.join("east", cluster_id=1)
+
+    assert east.ranges == Mesh("other").join("east", cluster_id=1).ranges
+    assert overlaps(mesh)
+
+
+def test_what_is_heard_is_known_also_where_there_is_no_room_for_a_default() -> None:
+    mesh = Mesh("shop")
+    mesh.join("east", cluster_id=1).apply(node("0.0.0.0/0"))
+
+    outside(mesh, "10.41.0.0/16")
+
+    assert mesh.members["west"].ranges.pod_cidrs == ("10.41.0.0/16",)

@@ -4,13 +4,13 @@ Which ranges members have: as `default_ranges` says, without asking it for every
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import InvalidRangeError
+from fleetmesh.errors import InvalidRangeError, RangeExhaustedError
 from fleetmesh.identity import Network, RangeRequest, Ranges, apart, default_ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 
@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.viewpoint import MemberView
 
 
-def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ranges]:
+@attrs.frozen
+class Carved:
+    """
+    Attributes:
+        ranges: Of the members whose ranges may have changed.
+        evading: Whether the one that joined keeps clear of what is heard, and so isn't where it would be.
+    """
+
+    ranges: Mapping[str, Ranges]
+    evading: bool = False
+
+
+def carve(members: Collection[Member], joined: Member | None) -> Carved:
     """
     The ranges of those members whose ranges may have changed since one joined, or one left or the pod
     ranges of Nodes changed (`None`).
@@ -28,38 +40,71 @@ def carve(members: Collection[Member], joined: Member | None) -> Mapping[str, Ra
     to give way. If otherwise all have what they would get alone, and keep clear of each other's Nodes,
     nobody moves.
 
+    What members of other processes say moves nobody: addresses of this process's pods would change with a
+    word from elsewhere. A newcomer keeps clear of it where there is room, and from then on has those ranges
+    as though it had declared them, as long as no member of this process needs them.
+
     Raises:
-        RangeExhaustedError: Nothing is left beside what is declared.
+        RangeExhaustedError: Nothing is left for the newcomer beside what is declared.
     """
-    requests = {member.name: _request(member) for member in members}
     heard = {member.name: _of_heard(member) for member in members if member._store.heard is not None}
     moved = {
         member.name: heard[member.name]
         for member in members
         if member.name in heard and (member is joined or member._store.ranges != heard[member.name])
     }
+    if joined is not None and joined.name in heard:
+        return Carved(moved)
+    ours = [member for member in members if member.name not in heard]
+    others = [member for member in ours if member is not joined]
+    requests = {member.name: _request(member) for member in ours}
+    requests |= {
+        member.name: attrs.evolve(requests[member.name], declared=member._store.ranges)
+        for member in others
+        if member._store.evading and _is_free(member, requests.values())
+    }
     if joined is None:
-        defaults = [each for member in members for each in _defaults(member)]
+        defaults = [each for member in ours for each in _defaults(member)]
         used = [each for request in requests.values() for each in request.used]
-        ours = (member for member in members if member.name not in heard)
         if all(member._store.ranges == _alone(requests[member.name]) for member in ours) and apart(
             defaults, used
         ):
-            return moved
-    elif joined.name in heard:
-        theirs = _networks(joined.name, heard[joined.name])
-        if apart(theirs, [each for member in members if member is not joined for each in _defaults(member)]):
-            return moved
+            return Carved(moved)
+        try:
+            return Carved({**default_ranges(requests.values()), **moved})
+        except RangeExhaustedError:
+            return Carved(moved)
+    mine = requests[joined.name]
+    alone = _alone(mine)
+    taken = [each for member in others for each in _networks(member.name, member._store.ranges)]
+    taken += [each for member in others for each in requests[member.name].used]
+    defaults = [each for member in others for each in _defaults(member)]
+    if apart(_networks(joined.name, alone), taken) and apart(defaults, mine.used):
+        carved: Mapping[str, Ranges] = {joined.name: alone}
     else:
-        mine = requests[joined.name]
-        alone = _alone(mine)
-        others = [member for member in members if member is not joined]
-        taken = [each for member in others for each in _networks(member.name, member._store.ranges)]
-        taken += [each for member in others for each in requests[member.name].used]
-        defaults = [each for member in others for each in _defaults(member)]
-        if apart(_networks(joined.name, alone), taken) and apart(defaults, mine.used):
-            return {joined.name: alone}
-    return {**default_ranges(requests.values()), **heard}
+        carved = default_ranges(requests.values())
+    theirs = [each for name, ranges in heard.items() for each in _networks(name, ranges)]
+    theirs += [each for member in members if member.name in heard for each in used_by_nodes(member)]
+    if apart(_chosen(joined, carved[joined.name]), theirs):
+        return Carved(carved)
+    try:
+        around = attrs.evolve(mine, used=tuple(sorted({*mine.used, *taken, *theirs})))
+        clear = default_ranges([around])[joined.name]
+    except RangeExhaustedError:
+        return Carved(carved)
+    requests[joined.name] = attrs.evolve(mine, declared=clear)
+    return Carved(default_ranges(requests.values()), evading=True)
+
+
+def _is_free(member: Member, requests: Iterable[RangeRequest]) -> bool:
+    """Whether nobody declares or uses what a member was given."""
+    taken = [each for request in requests for each in request.used]
+    for request in requests:
+        if request.name != member.name:
+            taken += (
+                each for what in WHATS for each in parse_networks(request.name, request.declared.of(what))
+            )
+    return apart(_defaults(member), taken)
 
 
 def _of_heard(member: Member) -> Ranges:
@@ -85,13 +130,12 @@ def _request(member: Member) -> RangeRequest:
 
 def _defaults(member: Member) -> tuple[Network, ...]:
     """The ranges of a member that it didn't declare, and was given."""
-    if member._store.heard is not None:
-        return ()
+    return _chosen(member, member._store.ranges)
+
+
+def _chosen(member: Member, ranges: Ranges) -> tuple[Network, ...]:
     chosen = Ranges(
-        **{
-            f"{what}_cidrs": () if member.declared.of(what) else member._store.ranges.of(what)
-            for what in WHATS
-        }
+        **{f"{what}_cidrs": () if member.declared.of(what) else ranges.of(what) for what in WHATS}
     )
     return _networks(member.name, chosen)
 

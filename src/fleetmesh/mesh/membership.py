@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError, RangeExhaustedError
+from fleetmesh.errors import AlreadyInMeshError, InvalidRangeError
 from fleetmesh.identity import Ranges, parse_networks
 from fleetmesh.identity.ranges import WHATS
 from fleetmesh.mesh import limits
@@ -152,20 +152,17 @@ def set_hearing(change: Change, around: str) -> None:
 
 def set_ranges(change: Change, joined: Member | None) -> None:
     """
-    Defaults are carved around what all declare, so that they may move when members come and go, and when
-    Nodes come or go (`joined` is `None`). Where there is no room for them beside Nodes they stay as they
-    are, which findings tell.
+    Defaults are carved around what members of this process declare, so that they may move when those come
+    and go, and when Nodes of theirs come or go (`joined` is `None`). Where there is no room for them beside
+    Nodes they stay as they are, which findings tell.
 
     Raises:
         RangeExhaustedError: There is no room for somebody who joins.
     """
-    try:
-        carved = carve(change.members.values(), joined)
-    except RangeExhaustedError:
-        if joined is not None:
-            raise
-        return
-    for name, ranges in carved.items():
+    carved = carve(change.members.values(), joined)
+    if joined is not None:
+        change.store(joined).evading = carved.evading
+    for name, ranges in carved.ranges.items():
         member = change.members[name]
         if ranges != member._store.ranges or member is joined:
             change.set_ranges(member, ranges)

@@ -281,13 +281,18 @@ def _overlaps(view: Viewpoint) -> Iterator[Finding]:
         open_ranges = [other for other in open_ranges if other[0] == each[0] and other[2] > each[1]]
         for other in open_ranges:
             if _clash(each[3:5], other[3:5]):
+                heard = view.members[each[3]].outside or view.members[other[3]].outside
+                why = (
+                    "and gives way to nothing that is heard"
+                    if heard
+                    else "for which there is no room elsewhere"
+                )
                 yield finding(
                     "range-overlap",
                     f"Cluster {each[3]}",
                     f"its {each[4]} range {each[5]} overlaps the {other[4]} range {other[5]} of {other[3]}"
                     + "".join(
-                        f"; that of {name} is a default, for which there is no room elsewhere: let {name} "
-                        f"join with {what}_cidrs of its own"
+                        f"; that of {name} is a default, {why}: let {name} join with {what}_cidrs of its own"
                         for name, what in dict.fromkeys((each[3:5], other[3:5]))
                         if (name, what) in chosen
                     ),

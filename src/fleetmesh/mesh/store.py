@@ -85,6 +85,7 @@ class Store:
         set_aside: Rows that were loaded in bulk, kept while the member is drained.
         heard: What is known of a member that another process runs; `None` of one of this process.
         ranges: The ranges in force.
+        evading: Whether they keep clear of what was heard when it joined, and stay as they are.
         drained: Whether its endpoints have been taken away.
         failed: Whether it is cut off.
     """
@@ -124,6 +125,7 @@ class Store:
     set_aside: CowMap[Name, Rows] = attrs.field(factory=CowMap)
     heard: Heard | None = None
     ranges: Ranges = attrs.field(factory=Ranges)
+    evading: bool = False
     drained: bool = False
     failed: bool = False
 
@@ -133,7 +135,8 @@ class Store:
         for name in _MAPS:
             setattr(other, name, getattr(self, name).copy())
         other.heard = None if self.heard is None else self.heard.copy()
-        other.ranges, other.drained, other.failed = self.ranges, self.drained, self.failed
+        other.ranges, other.evading = self.ranges, self.evading
+        other.drained, other.failed = self.drained, self.failed
         return other
 
     def service(self, namespace: str, name: str) -> Service | None:
@@ -164,5 +167,7 @@ class Store:
 
 
 _MAPS = tuple(
-    field.name for field in attrs.fields(Store) if field.name not in ("heard", "ranges", "drained", "failed")
+    field.name
+    for field in attrs.fields(Store)
+    if field.name not in ("heard", "ranges", "evading", "drained", "failed")
 )
