@@ -64,14 +64,8 @@ def carve(members: Collection[Member], joined: Member | None) -> Carved:
         if member._store.evading and _is_free(member, requests.values())
     }
     if joined is None:
-        defaults = [each for member in ours for each in _defaults(member)]
-        used = [each for request in requests.values() for each in request.used]
-        if all(member._store.ranges == _alone(requests[member.name]) for member in ours) and apart(
-            defaults, used
-        ):
-            return Carved(moved)
         try:
-            return Carved({**default_ranges(requests.values()), **moved})
+            return Carved({**_anew(ours, requests), **moved})
         except RangeExhaustedError:
             return Carved(moved)
     mine = requests[joined.name]
@@ -94,6 +88,16 @@ def carve(members: Collection[Member], joined: Member | None) -> Carved:
         return Carved(carved)
     requests[joined.name] = attrs.evolve(mine, declared=clear)
     return Carved(default_ranges(requests.values()), evading=True)
+
+
+def _anew(ours: Collection[Member], requests: Mapping[str, RangeRequest]) -> Mapping[str, Ranges]:
+    defaults = [each for member in ours for each in _defaults(member)]
+    used = [each for request in requests.values() for each in request.used]
+    if all(member._store.ranges == _alone(requests[member.name]) for member in ours) and apart(
+        defaults, used
+    ):
+        return {}
+    return default_ranges(requests.values())
 
 
 def _is_free(member: Member, requests: Iterable[RangeRequest]) -> bool:
