@@ -26,6 +26,7 @@ from fleetmesh.state.memory import MemoryStore
 from fleetmesh.state.store import Delete, Entry, Put, Store, StoreStatus
 
 AUTHORITY = trustme.CA()
+DEEP = b'{"etcdserver": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
 
 
 def looked_at(
@@ -181,7 +182,9 @@ def test_a_server_that_is_no_etcd_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"etcdserver": "3.6\\u0007"}', b'{"etcdserver": 3}', b"[]", b"{" * 100_000]
+    "body",
+    [b'{"etcdserver": "3.6\\u0007"}', b'{"etcdserver": 3}', b"[]", b"{" * 100_000, DEEP],
+    ids=["control", "number", "list", "open", "deep"],
 )
 def test_a_version_that_is_none_is_not_shown(body: bytes) -> None:
     checks = looked_at(Kept(), answer=b"HTTP/1.1 200 OK\r\n\r\n" + body)

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -195,8 +196,9 @@ def _asked(shown: Shown | str) -> str:
 
 
 def _all_of(connection: socket.socket) -> bytes:
-    heard = b""
-    while len(heard) < _MOST_BYTES:
+    """What it says until it ends the connection; one that goes on for ever is not listened to for longer."""
+    heard, end = b"", time.monotonic() + TIMEOUT
+    while len(heard) < _MOST_BYTES and time.monotonic() < end:
         news = connection.recv(1 << 12)
         if not news:
             break
@@ -212,7 +214,7 @@ def _told(answer: bytes) -> str:
     begin, end = body.find(b"{"), body.rfind(b"}")
     try:
         told = json.loads(body[begin : end + 1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     version = told.get("etcdserver") if isinstance(told, dict) else None
     return version[:32] if isinstance(version, str) and version.isprintable() else ""

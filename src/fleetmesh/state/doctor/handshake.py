@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 
 import attrs
@@ -47,7 +48,7 @@ def shown_by(address: tuple[str, int], name: str, timeout: float) -> Shown:
     context = _trusting_anybody()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(address, timeout) as connection:
-        messages = [*_messages(_flight(connection, context, name))]
+        messages = [*_messages(_flight(connection, context, name, time.monotonic() + timeout))]
     if any(kind == _CERTIFICATE for kind, _ in messages):
         chain: tuple[Certificate, ...] = ()
         acceptable: tuple[str, ...] = ()
@@ -73,12 +74,12 @@ def _trusting_anybody() -> ssl.SSLContext:
     return context
 
 
-def _flight(connection: socket.socket, context: ssl.SSLContext, name: str) -> bytes:
+def _flight(connection: socket.socket, context: ssl.SSLContext, name: str, end: float) -> bytes:
     """All that the server sends until its part is done, or it or this side gives up."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = context.wrap_bio(incoming, outgoing, server_hostname=name)
     heard = b""
-    while len(heard) <= MOST_BYTES:
+    while len(heard) <= MOST_BYTES and time.monotonic() < end:
         try:
             client.do_handshake()
         except ssl.SSLWantReadError:
@@ -94,7 +95,7 @@ def _flight(connection: socket.socket, context: ssl.SSLContext, name: str) -> by
             return heard
         heard += news
         incoming.write(news)
-    raise ValueError(f"its greeting is longer than {MOST_BYTES} bytes")
+    raise ValueError(f"its greeting is longer than {MOST_BYTES} bytes, or does not end")
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
