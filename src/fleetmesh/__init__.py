@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fleetmesh.errors import RoutingDomainError as RoutingDomainError
     from fleetmesh.errors import SelfManagedMeshError as SelfManagedMeshError
     from fleetmesh.errors import StaleChangeError as StaleChangeError
+    from fleetmesh.errors import StoreClosedError as StoreClosedError
     from fleetmesh.errors import StoreConflictError as StoreConflictError
     from fleetmesh.errors import StoreDeniedError as StoreDeniedError
     from fleetmesh.errors import StoreError as StoreError
@@ -99,6 +100,7 @@ _HOMES = {
         "RoutingDomainError",
         "SelfManagedMeshError",
         "StaleChangeError",
+        "StoreClosedError",
         "StoreConflictError",
         "StoreDeniedError",
         "StoreError",
@@ -189,6 +191,7 @@ __all__ = [
     "RoutingDomainError",
     "SelfManagedMeshError",
     "StaleChangeError",
+    "StoreClosedError",
     "StoreConflictError",
     "StoreDeniedError",
     "StoreError",

@@ -212,6 +212,13 @@ class StoreDeniedError(StoreError):
     """
 
 
+class StoreClosedError(StoreError):
+    """Raised when a store is used after it was closed. Open another one."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is closed")
+
+
 class StoreConflictError(StoreError):
     """
     Raised when a condition of a transaction does not hold any more; nothing was done. Read again, and repeat.
@@ -235,8 +242,8 @@ class LeaseLostError(StoreError):
 
 class NoSpaceError(StoreError):
     """
-    Raised when a store has no room to write (etcd's alarm NOSPACE); it can still be read. The write that fills
-    it may have been carried out. Compact and defragment it, or raise its quota, and disarm the alarm.
+    Raised when a store has no room to write (etcd's alarm NOSPACE); it can still be read. The write that
+    fills it may have been carried out. Compact and defragment it, or raise its quota, and disarm the alarm.
     """
 
 

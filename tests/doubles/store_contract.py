@@ -15,8 +15,8 @@ from fleetmesh.errors import (
     CompactedError,
     LeaseLostError,
     OtherStoreError,
+    StoreClosedError,
     StoreConflictError,
-    StoreError,
 )
 from fleetmesh.state.etcd import EtcdStore
 from fleetmesh.state.memory import MemoryStore
@@ -601,12 +601,24 @@ async def one_that_is_closed_ends_its_watches_and_does_nothing_more(subject: Sub
     await store.aclose()
 
     assert await rest == []
-    with pytest.raises(StoreError, match="closed"):
-        await store.get("a")
-    with pytest.raises(StoreError, match="closed"):
-        await store.commit([])
-    with pytest.raises(StoreError, match="closed"):
+
+    async def pages() -> None:
+        await anext(store.pages(subject.prefix))
+
+    async def watch_again() -> None:
         await anext(store.watch(subject.prefix, before))
+
+    for asked in (
+        store.get("a"),
+        store.list(subject.prefix),
+        pages(),
+        watch_again(),
+        store.commit([]),
+        store.grant(60),
+        store.status(),
+    ):
+        with pytest.raises(StoreClosedError, match="closed"):
+            await asked
     assert await subject.names() == ["a"]
 
 

@@ -21,8 +21,8 @@ from doubles.tcp_proxy import TcpProxy
 from fleetmesh.errors import (
     CompactedError,
     OtherStoreError,
+    StoreClosedError,
     StoreDeniedError,
-    StoreError,
     StoreUnavailableError,
 )
 from fleetmesh.state.clock import SystemClock
@@ -514,7 +514,7 @@ def test_closing_while_nobody_answers_takes_no_time(newest: Etcd) -> None:
             await asyncio.sleep(0.1)
             await store.aclose()
             for task in waiting:
-                with pytest.raises(StoreError, match="closed"):
+                with pytest.raises(StoreClosedError):
                     await task
             assert [events async for events in watch] == []
             proxy.refuse()

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from doubles.clock import ManualClock
-from fleetmesh.errors import StoreUnavailableError
+from fleetmesh.errors import StoreClosedError, StoreUnavailableError
 from fleetmesh.state.etcd import EtcdStore
 from fleetmesh.state.etcd.connection import Link
 from fleetmesh.state.etcd.leases import EtcdLease
@@ -154,6 +154,21 @@ async def test_a_lease_is_not_given_up_while_the_files_are_away(tmp_path: Path) 
     assert not lease._task.done()
     await lease.let_go()
     await store.aclose()
+
+
+@asked
+async def test_a_store_that_is_closed_while_somebody_waits_to_be_authenticated_says_so(
+    monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    store = EtcdStore(["http://127.0.0.1:1"], user="reader", password="hunter2")
+
+    async def token(_: Link) -> str:
+        await store.aclose()
+        return "token"
+
+    monkeypatch.setattr(store._client._connection, "token", token)
+    with pytest.raises(StoreClosedError):
+        await ask(store)
 
 
 @asked

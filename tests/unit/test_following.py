@@ -382,6 +382,17 @@ async def test_it_ends_with_the_store(it: Scene) -> None:
     assert it.follower.troubles == []
 
 
+@scene
+async def test_it_ends_with_a_store_that_is_closed_between_two_tries(it: Scene) -> None:
+    it.flaky.fail(GONE)
+    await it.clock.settle()
+    await it.flaky.inner.aclose()
+    it.flaky.heal()
+    await it.clock.run(1)
+    assert it.follower.ended
+    assert it.follower.troubles == [GONE]
+
+
 def test_one_who_reads_slowly_holds_up_the_watch_and_misses_nothing() -> None:
     async def within() -> None:
         clock = ManualClock()

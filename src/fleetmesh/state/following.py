@@ -22,6 +22,7 @@ import attrs
 from fleetmesh.errors import (
     CompactedError,
     OtherStoreError,
+    StoreClosedError,
     StoreDeniedError,
     StoreError,
     StoreUnavailableError,
@@ -84,6 +85,8 @@ async def follow(
             async with _closing(following.watching()) as updates:
                 async for update in updates:
                     yield update
+        except StoreClosedError:
+            return
         except StoreError as error:
             yield following.fell(error)
             await clock.sleep(following.pause(error))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import attrs
 
-from fleetmesh.errors import CompactedError, OtherStoreError, StoreError
+from fleetmesh.errors import CompactedError, OtherStoreError, StoreClosedError
 from fleetmesh.state.clock import Clock, SystemClock
 from fleetmesh.state.memory_data import HeldLease, MemoryData, Watcher
 from fleetmesh.state.operations import checked_operations, checked_ttl
@@ -181,5 +181,5 @@ class MemoryStore:
     async def _turn(self) -> None:
         """Let others run, as a store over the network would."""
         if self._closed:
-            raise StoreError("the store is closed")
+            raise StoreClosedError
         await asyncio.sleep(0)

@@ -122,9 +122,9 @@ class Lease(Protocol):
 
 class Store(Protocol):
     """
-    Every method raises `StoreUnavailableError` where no server answers in time, and `StoreDeniedError` where
-    the credentials don't allow what was asked. Methods may run beside each other; a cancelled one leaves no
-    task behind.
+    Every method raises `StoreUnavailableError` where no server answers in time, `StoreDeniedError` where the
+    credentials don't allow what was asked, and `StoreClosedError` after `aclose`. Methods may run beside each
+    other; a cancelled one leaves no task behind.
     """
 
     async def get(self, key: str) -> Entry | None:

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from fleetmesh.errors import OtherStoreError, StoreError, StoreUnavailableError
+from fleetmesh.errors import OtherStoreError, StoreClosedError, StoreUnavailableError
 from fleetmesh.state.etcd import trouble
 from fleetmesh.state.etcd.endpoints import Endpoint, Material, Security
 from fleetmesh.state.etcd.rpc_pb2 import AuthenticateRequest, AuthenticateResponse, ResponseHeader
@@ -245,10 +245,10 @@ class Connection:
         """
         Raises:
             OtherStoreError: The store is not the one of that epoch any more.
-            StoreError: It is closed.
+            StoreClosedError: It is closed.
         """
         if self.closed:
-            raise StoreError("the store is closed")
+            raise StoreClosedError
         if epoch is not None and epoch != self.epoch:
             raise OtherStoreError("the servers have turned out to be of another store meanwhile")
 
