@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doubles.effort import examples
+from doubles.followed_records import FollowedRecords
 from doubles.mesh_histories import (
     IDS,
     NAMES,
@@ -164,6 +165,18 @@ def identified(mesh: Mesh) -> dict[str, tuple[int, LabelSet]]:
             subject = mesh.decide(end, "ip:203.0.113.1", port=80).source
             found[end] = (subject.identity, subject.labels)
     return found
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(st.lists(st.tuples(steps(), st.booleans()), max_size=14))
+def test_differences_of_records_add_up_to_all(taken: list[tuple[tuple[str, str, Any], bool]]) -> None:
+    mesh, followed = new_mesh(Topology.full(), "cilium"), FollowedRecords()
+    followed.look(mesh)
+    for step, looked in taken:
+        mesh = take(mesh, step)
+        if looked:
+            followed.look(mesh)
+    followed.look(mesh)
 
 
 @settings(max_examples=examples(150), deadline=None)

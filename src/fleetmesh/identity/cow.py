@@ -94,6 +94,27 @@ class CowMap(Mapping[K, V]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self.items())!r})"
 
+    def differing(self, other: CowMap[K, V]) -> Iterator[K]:
+        """
+        Keys that only one of the two has, or whose values are not the same object. It costs little where one
+        is a copy of the other and few entries were changed since.
+        """
+        if self._shards is other._shards:
+            return
+        ours, theirs = self._shards, other._shards
+        if len(ours) != len(theirs):
+            ours, theirs = [dict(self._entries())], [dict(other._entries())]
+        for mine, its in zip(ours, theirs, strict=True):
+            if mine is not its:
+                for key in mine.keys() | its.keys():
+                    one, two = mine.get(key), its.get(key)
+                    if one is None or two is None or one[1] is not two[1]:
+                        yield key
+
+    def _entries(self) -> Iterator[tuple[K, tuple[int, V]]]:
+        for shard in self._shards:
+            yield from shard.items()
+
     # Writing
 
     def __setitem__(self, key: K, value: V) -> None:
@@ -201,6 +222,15 @@ class CowGroups(Mapping[K, CowMap[N, V]], Generic[K, N, V]):
     def values(self) -> ValuesView[CowMap[N, V]]:
         """Every group, in order."""
         return self._groups.values()
+
+    def differing(self, other: CowGroups[K, N, V]) -> Iterator[tuple[K, N]]:
+        """As of a map, with the group of each key."""
+        for key in self._groups.differing(other._groups):
+            ours, theirs = self._groups.get(key), other._groups.get(key)
+            for name in (CowMap[N, V]() if ours is None else ours).differing(
+                CowMap[N, V]() if theirs is None else theirs
+            ):
+                yield key, name
 
     def __contains__(self, key: object) -> bool:
         return key in self._groups

@@ -302,14 +302,21 @@ def node_records(member: MemberView) -> Iterator[NodeRecord]:
 
 
 def published_identities(member: MemberView) -> Iterator[tuple[int, LabelSet]]:
-    """CiliumIdentities of namespaces that are global; those of no namespace are passed over, as by Cilium."""
-    if member.drained:
-        return
+    """CiliumIdentities of which others hear."""
     for number in sorted(member._store.cilium_identities):
-        labels = member._store.cilium_identities[number]
-        namespace = labels.lookup(_NAMESPACE)
-        if namespace and namespace_global(member, namespace):
+        labels = published_identity(member, number)
+        if labels is not None:
             yield number, labels
+
+
+def published_identity(member: MemberView, number: int) -> LabelSet | None:
+    """
+    The labels of a CiliumIdentity of a namespace that is global; one of no namespace is passed over, as by
+    Cilium.
+    """
+    labels = None if member.drained else member._store.cilium_identities.get(number)
+    namespace = "" if labels is None else labels.lookup(_NAMESPACE)
+    return labels if namespace and namespace_global(member, namespace) else None
 
 
 def claimed_ips(member: MemberView, name: Name, claim: PodEndpoint) -> Iterator[IpRecord]:

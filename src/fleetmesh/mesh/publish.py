@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import attrs
+
 from fleetmesh.mesh.cilium_objects import claim_of, claimed_ips, node_records, published_identities
 from fleetmesh.mesh.facts import namespace_global
 from fleetmesh.mesh.heard import labels_text
@@ -58,50 +60,82 @@ def _nodes(_: Viewpoint, member: MemberView) -> Iterator[Record]:
 
 
 def _services(view: Viewpoint, member: MemberView) -> Iterator[Record]:
-    for namespace, name in view.snapshot.services(member.cluster_id):
-        service = member._store.service(namespace, name)
-        exported = view.snapshot.record(member.cluster_id, namespace, name)
-        if service is not None and exported is not None:
-            yield service_record(member.name, member.cluster_id, service, exported)
+    for name in view.snapshot.services(member.cluster_id):
+        yield from service_of(view, member, name)
+
+
+def service_of(view: Viewpoint, member: MemberView, name: Name) -> Iterator[Record]:
+    """The record of a service, where it has one."""
+    service = member._store.service(*name)
+    exported = view.snapshot.record(member.cluster_id, *name)
+    if service is not None and exported is not None:
+        yield service_record(member.name, member.cluster_id, service, exported)
 
 
 def _endpoints(view: Viewpoint, member: MemberView) -> Iterator[Record]:
-    if member.drained:
-        return
-    for namespace, name in view.snapshot.services(member.cluster_id):
-        if view.snapshot.record(member.cluster_id, namespace, name) is not None:
-            for piece in sorted(member._store.own_slices((namespace, name)), key=lambda each: each.name):
-                yield endpoints_record(member.name, member.cluster_id, piece)
+    for name in view.snapshot.services(member.cluster_id):
+        yield from endpoints_of(view, member, name)
 
 
-def _published_pods(member: MemberView) -> Iterator[tuple[Name, int, LabelSet | None]]:
+def endpoints_of(view: Viewpoint, member: MemberView, name: Name) -> Iterator[Record]:
+    """The records of the slices of a service; of two of one name the last counts."""
+    if not member.drained and view.snapshot.record(member.cluster_id, *name) is not None:
+        for piece in sorted(member._store.own_slices(name), key=lambda each: each.name):
+            yield endpoints_record(member.name, member.cluster_id, piece)
+
+
+@attrs.frozen
+class PublishedPod:
     """
-    The pods of which others may know, by name, with the number of their identity within the cluster and its
-    labels; without, where Cilium's objects say it. One whose labels no number is left for is nobody to
-    others: a number that they don't know would not be better.
+    What others may know of a pod.
+
+    Attributes:
+        number: Of its identity.
+        labels: Of its identity, where it is published because of the pod.
+        addresses: Its records.
     """
-    if member.drained:
-        return
+
+    number: int
+    labels: LabelSet | None
+    addresses: tuple[IpRecord, ...]
+
+
+def pod_of(view: Viewpoint, member: MemberView, name: Name) -> PublishedPod | None:
+    """
+    A pod by name, if others may know of it. One whose labels no number is left for is nobody to others: a
+    number that they don't know would not be better.
+    """
+    if member.drained or not namespace_global(member, name[0]):
+        return None
+    store = member._store
+    claim = claim_of(store, name)
+    if claim is not None:
+        return PublishedPod(UNNUMBERED, None, tuple(claimed_ips(member, name, claim)))
+    labels, pod = store.identity_of.group(name[0]).get(name[1]), store.pods.group(name[0]).get(name[1])
+    if labels is None or pod is None or store.identities[labels].number == UNNUMBERED:
+        return None
+    number = member.cluster_id << view.identity_bits | store.identities[labels].number
+    node = store.nodes.get(pod.template.node_name)
+    hosts = () if node is None else (text for kind, text in node.addresses if kind == "InternalIP")
+    addresses = ip_records(member.name, member.cluster_id, number, pod, next(iter(hosts), ""))
+    return PublishedPod(number, labels if addresses else None, addresses)
+
+
+def pods_of(view: Viewpoint, member: MemberView) -> Iterator[tuple[Name, PublishedPod]]:
+    """All of them, by name."""
     store = member._store
     for namespace in sorted({*store.pods, *store.claims}):
-        if not namespace_global(member, namespace):
-            continue
-        of_pods, claims = store.identity_of.group(namespace), store.claims.group(namespace)
-        for name in sorted({*store.pods.group(namespace), *claims}):
-            labels = of_pods.get(name)
-            if name in claims:
-                yield (namespace, name), UNNUMBERED, None
-            elif labels is not None and store.identities[labels].number != UNNUMBERED:
-                yield (namespace, name), store.identities[labels].number, labels
+        for name in sorted({*store.pods.group(namespace), *store.claims.group(namespace)}):
+            pod = pod_of(view, member, (namespace, name))
+            if pod is not None:
+                yield (namespace, name), pod
 
 
 def _identities(view: Viewpoint, member: MemberView) -> Iterator[Record]:
-    start = member.cluster_id << view.identity_bits
     texts = dict(published_identities(member))
-    for (namespace, name), number, labels in _published_pods(member):
-        pod = member._store.pods.group(namespace).get(name)
-        if labels is not None and pod is not None and ip_records(member.name, member.cluster_id, number, pod):
-            texts[start | number] = labels
+    for _, pod in pods_of(view, member):
+        if pod.labels is not None:
+            texts[pod.number] = pod.labels
     for number in sorted(texts):
         yield identity_record(member.name, member.cluster_id, number, labels_text(texts[number]))
 
@@ -109,31 +143,26 @@ def _identities(view: Viewpoint, member: MemberView) -> Iterator[Record]:
 def _ips(view: Viewpoint, member: MemberView) -> Iterator[Record]:
     """Of an address that several pods claim, the first by name has it, as after a restart of Cilium."""
     taken: set[str] = set()
-    for record in _ips_of_all(view, member):
-        if record.address not in taken:
-            taken.add(record.address)
-            yield record
-
-
-def _ips_of_all(view: Viewpoint, member: MemberView) -> Iterator[IpRecord]:
-    start, store = member.cluster_id << view.identity_bits, member._store
-    for name, number, _ in _published_pods(member):
-        claim = claim_of(store, name)
-        if claim is not None:
-            yield from claimed_ips(member, name, claim)
-            continue
-        pod = store.pods[name[0]][name[1]]
-        node = store.nodes.get(pod.template.node_name)
-        hosts = () if node is None else (text for kind, text in node.addresses if kind == "InternalIP")
-        yield from ip_records(member.name, member.cluster_id, start | number, pod, next(iter(hosts), ""))
+    for _, pod in pods_of(view, member):
+        for record in pod.addresses:
+            if record.address not in taken:
+                taken.add(record.address)
+                yield record
 
 
 def _exports(_: Viewpoint, member: MemberView) -> Iterator[Record]:
-    store = member._store
-    for (namespace, name), export in sorted(store.exports.items()):
-        service, gate = store.service(namespace, name), namespace_global(member, namespace)
-        if service is not None and not invalid_export(member.name, export, service, namespace_global=gate):
-            yield export_record(member.name, service, export)
+    for name in sorted(member._store.exports):
+        yield from export_of(member, name)
+
+
+def export_of(member: MemberView, name: Name) -> Iterator[Record]:
+    """The record of a ServiceExport, where it is valid."""
+    export, service = member._store.exports.get(name), member._store.service(*name)
+    if export is None or service is None:
+        return
+    gate = namespace_global(member, name[0])
+    if not invalid_export(member.name, export, service, namespace_global=gate):
+        yield export_record(member.name, service, export)
 
 
 _KINDS: Mapping[str, Callable[[Viewpoint, MemberView], Iterator[Record]]] = {
