@@ -98,13 +98,18 @@ async def test_a_cluster_that_claims_our_own_id_later_keeps_what_is_known(tmp_pa
         await direct.aclose()
 
 
-async def test_a_capability_that_nobody_knows_is_kept(tmp_path: Path) -> None:
+async def test_a_capability_that_nobody_knows_is_kept_and_told(tmp_path: Path) -> None:
     async with listening(tmp_path) as at:
+        before = await at.store.get(CONFIG)
+        assert before is not None
         await at.put({CONFIG: config(flyingCarpets={"a": [1, None, "\ud800"]}, wings=2)})
         await until(lambda: at.west.config is not None and bool(at.west.config.unknown))
         assert at.west.config is not None
         assert dict(at.west.config.unknown) == {"flyingCarpets": {"a": [1, None, "\ufffd"]}, "wings": 2}
+        (told,) = at.told("unknown-capability")
+        assert "flyingCarpets, wings" in told.message
         await at.the_rest_goes_on()
+        await at.put({CONFIG: before.value})
         await at.all_is_well()
 
 
