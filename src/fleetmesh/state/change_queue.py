@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -62,9 +62,12 @@ class ChangeQueue(Generic[T]):
         self._waiting[key] = Waiting(key, self._given if there is None else there.since, wanted)
         self.given.set()
 
-    def wanted(self) -> dict[str, T]:
-        """All that waits, as it is wanted now."""
-        return {key: waiting.wanted for key, waiting in self._waiting.items()}
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._waiting)
+
+    def wanted(self, key: str) -> T:
+        """What is wanted now of a key that waits."""
+        return self._waiting[key].wanted
 
     def first(self, count: int) -> list[Waiting[T]]:
         """Those that have waited longest; they go on waiting until they are `done`."""

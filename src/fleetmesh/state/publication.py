@@ -121,15 +121,19 @@ class Publication:
         self._adopted.discard(key)
         self._queue.put(key, None)
 
-    def keys(self) -> set[str]:
-        """Of records: those that are wanted, and those of an earlier run until their kind is complete."""
-        found = self._wanted.keys() - self._marks.keys()
-        for key, wanted in self._queue.wanted().items():
-            if wanted is None:
-                found.discard(key)
-            elif key not in self._marks:
-                found.add(key)
-        return found
+    def keys(self) -> list[str]:
+        """All that were ever wanted and may still be (`wants`), those of an earlier run too."""
+        return [*self._wanted, *self._queue]
+
+    def wants(self, key: str) -> bool:
+        """
+        Whether a key of a record is wanted now; those of an earlier run are until their kind is complete.
+        """
+        if key in self._marks:
+            return False
+        if key in self._queue:
+            return self._queue.wanted(key) is not None
+        return key in self._wanted
 
     def complete(self, kind: Kind) -> None:
         """

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _ORDER: tuple[Kind, ...] = ("nodes", "identities", "ip", "services", "endpointslices", "serviceexports")
 """Of a whole publish. Cilium writes all kinds at once; here what others refer to comes first."""
 
-_AT_ONCE = 1_000
+AT_ONCE = 200
 """Records that are looked at before others get a turn."""
 
 
@@ -113,11 +113,10 @@ class Publisher:
             wanted: dict[Kind, dict[str, Record]] = {kind: {} for kind in KINDS}
             async for record in _with_pauses(records):
                 wanted[kind_of(record)][self._key(record)] = record
-            known = self._publication.keys()
             gone = [
                 key
-                async for key in _with_pauses(known)
-                if not any(key in of_kind for of_kind in wanted.values())
+                async for key in _with_pauses(self._publication.keys())
+                if not any(key in of_kind for of_kind in wanted.values()) and self._publication.wants(key)
             ]
             for kind in _ORDER:
                 begin = prefix(kind, self.cluster, cached=self._cached)
@@ -186,5 +185,5 @@ class Publisher:
 async def _with_pauses(values: Iterable[T]) -> AsyncIterator[T]:
     for number, value in enumerate(values, 1):
         yield value
-        if not number % _AT_ONCE:
+        if not number % AT_ONCE:
             await asyncio.sleep(0)

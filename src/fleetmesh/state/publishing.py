@@ -5,18 +5,22 @@ A member of this process, published as it changes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from fleetmesh.findings import Finding
-from fleetmesh.mesh.publish import records_of
+from fleetmesh.mesh.published_records import PublishedRecords
 from fleetmesh.state.codecs import ClusterConfig
-from fleetmesh.state.publisher import Publisher
+from fleetmesh.state.collector import Bulk
+from fleetmesh.state.keys import name_of
+from fleetmesh.state.publisher import AT_ONCE, Publisher
 
 if TYPE_CHECKING:
     from fleetmesh.mesh import Mesh
-    from fleetmesh.mesh.viewpoint import MemberView
+    from fleetmesh.mesh.viewpoint import MemberView, Viewpoint
+    from fleetmesh.records import Record
     from fleetmesh.state.clock import Clock
     from fleetmesh.state.leases import LeasePool
     from fleetmesh.state.publication_status import PublicationStatus
@@ -28,7 +32,10 @@ GATHERING = 0.002
 
 @attrs.define(eq=False)
 class Publishing:
-    """Of one member; looks at all its records whenever something of the member has changed."""
+    """
+    Of one member. Whenever something of it has changed, what may differ of its records is looked at in a
+    thread (`PublishedRecords`), and what does differ is given on.
+    """
 
     _mesh: Mesh
     _name: str
@@ -37,11 +44,14 @@ class Publishing:
     _leases: LeasePool | None
     _cached: bool
     _publisher: Publisher = attrs.field(init=False)
+    _records: PublishedRecords = attrs.field(init=False)
+    _published_as: int = attrs.field(default=0, init=False)
     _news: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _last: MemberView | None = attrs.field(default=None, init=False)
     _current: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._records = PublishedRecords(self._name)
         self._publisher = Publisher(
             self._store,
             cluster=self._name,
@@ -87,12 +97,32 @@ class Publishing:
                 if member is None:
                     continue  # it has left, and is about to be withdrawn
                 self._publisher.configure(self._config_of(member.cluster_id))
-                records = await asyncio.to_thread(records_of, view, self._name, None)
-                await self._publisher.publish(records)
+                if member.cluster_id == self._published_as:
+                    await self._update(*await asyncio.to_thread(self._records.look, view))
+                else:
+                    await self._publish(view)
+                    self._published_as = member.cluster_id
                 self._last = member
                 self.look()
                 if not self._news.is_set():
                     self._current.set()
+
+    async def _publish(self, view: Viewpoint) -> None:
+        """All of it, which completes its kinds."""
+        bulk = Bulk()
+        bulk.note(0, behind=True, waiting=True)
+        try:
+            await asyncio.to_thread(self._records.look, view)
+            await self._publisher.publish(self._records.records.values())
+            bulk.note(len(self._records.records), behind=False, waiting=False)
+        finally:
+            bulk.end()
+
+    async def _update(self, put: Sequence[Record], gone: Sequence[Record]) -> None:
+        for first in range(0, max(len(put), len(gone)), AT_ONCE):
+            after = first + AT_ONCE
+            self._publisher.update(put[first:after], [name_of(record) for record in gone[first:after]])
+            await asyncio.sleep(0)
 
     def _config_of(self, cluster_id: int) -> ClusterConfig:
         return ClusterConfig(
