@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / "build" / "release" / "policy_bench"
-PEER = ROOT / "tests" / "real" / "oracles" / "policy"
+PEER = ROOT / "tests" / "real"
 NANOSECONDS = {"ns": 1.0, "us": 1e3, "ms": 1e6}
 
 
@@ -29,7 +29,7 @@ def cilium(size: str) -> dict[str, float]:
     """Name -> nanoseconds."""
     with tempfile.TemporaryDirectory() as folder:
         program, answer = Path(folder) / "bench", Path(folder) / "out.json"
-        subprocess.run(["go", "build", "-o", program, "./cmd/bench"], cwd=PEER, check=True)
+        subprocess.run(["go", "build", "-o", program, "./oracles/policy/cmd/bench"], cwd=PEER, check=True)
         big = "true" if size == "big" else "false"
         subprocess.run([program, "-runs", "3", f"-big={big}", "-o", answer], check=True, capture_output=True)
         results = json.loads(answer.read_bytes())["results"]

@@ -1,5 +1,5 @@
 """
-The real programs that tests run: etcd, Kubernetes' control plane, Cilium's, and Cilium's decoders.
+The real programs that tests run: etcd, Kubernetes' control plane, Cilium's, and oracles of Cilium's packages.
 
 All are built from one Go module, `go.mod` beside this file, and kept in the user's cache under a name that
 says what they were built from. `FLEETMESH_REAL_BIN=DIR` uses the programs that stand there instead. A first
@@ -31,6 +31,8 @@ PACKAGES = {
     "etcdctl": "go.etcd.io/etcd/etcdctl/v3",
     "kvstore": "./cmd/kvstore",
     "load": "./cmd/load",
+    "policy-oracle": "./oracles/policy/cmd/oracle",
+    "merge-oracle": "./oracles/merge/cmd/oracle",
     "clustermesh-apiserver": "github.com/cilium/cilium/clustermesh-apiserver",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -138,7 +140,7 @@ def _folder(go: str, package: str) -> Path:
         digest.update((MODULE / part).read_bytes())
     digest.update(_go_version(go).encode() + "\0".join(FLAGS).encode())
     if package.startswith("./"):
-        for source in sorted((MODULE / package).rglob("*.go")):
+        for source in sorted(MODULE.rglob("*.go")):
             digest.update(source.relative_to(MODULE).as_posix().encode() + source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "fleetmesh" / f"real-{digest.hexdigest()[:16]}"

@@ -22,7 +22,7 @@ from real.fleets import fleet
 FIRST = int(os.environ.get("FLEETMESH_FIRST_FLEET", "0"))
 COUNT = int(os.environ.get("FLEETMESH_FLEETS", "300"))
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real("merge-oracle"), pytest.mark.timeout(1800)]
 
 RUNS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "public": PublicRun,

@@ -22,7 +22,7 @@ FIRST = int(os.environ.get("FLEETMESH_POLICY_SEED", "1"))
 ASSERTED = ("verdict", "enforced", "matched", "l7", "auth", "l7_allow")
 HISTORIES = histories(most=12)
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real("policy-oracle"), pytest.mark.timeout(1800)]
 
 
 @attrs.frozen

@@ -28,7 +28,7 @@ ASSERTED = ("verdict", "enforced", "matched", "l7", "auth", "l7_allow")
 LEFT_TO_PROXIES = {"l7_allow": None}
 QUICKLY = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.real("policy-oracle"), pytest.mark.timeout(1800)]
 
 
 def drawn(count: int) -> list[dict[str, Any]]:
