@@ -77,6 +77,7 @@ class Change:
         strict: Whether the mesh is in mode `strict`.
         heard_anew: Whether it has changed who hears whom.
         left: The names of members that left.
+        unexported: Names that lost their last exporter.
         nodes_moved: Whether the pod ranges that Nodes declare have changed.
         renumbered: (member, labels) of the identities that it may have given, taken or renumbered.
     """
@@ -92,6 +93,7 @@ class Change:
     dirty: dict[str, Dirty] = attrs.field(factory=dict)
     heard_anew: bool = attrs.field(default=False, init=False)
     left: set[str] = attrs.field(factory=set, init=False)
+    unexported: set[Name] = attrs.field(factory=set, init=False)
     nodes_moved: bool = attrs.field(default=False, init=False)
     renumbered: set[tuple[str, LabelSet]] = attrs.field(factory=set, init=False)
     _before: dict[str, tuple[Member, Store]] = attrs.field(factory=dict, init=False)

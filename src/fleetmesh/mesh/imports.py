@@ -35,9 +35,10 @@ class Imports:
         that who hears whom has changed.
         """
         change = self.change
-        names: set[Name] = set()
+        # Whoever still imports these isn't touched by anything else.
+        names: set[Name] = set(change.unexported)
         if everything:
-            names = set(change.exporters)
+            names.update(change.exporters)
             # What nobody exports any more, since the last exporter has left.
             names.update(name for member in change.members.values() for name in member._store.imports)
         for member, dirty in change.dirty.items():

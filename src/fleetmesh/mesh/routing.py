@@ -210,6 +210,8 @@ def export(change: Change, member: Member, name: Name, *, present: bool) -> None
     known = change.exporters.get(name, frozenset())
     left = known | {member.name} if present else known - {member.name}
     change.exporters.keep(name, left, present=bool(left))
+    if not left:
+        change.unexported.add(name)
     change.touch(member).exported.add(name)
 
 
