@@ -32,6 +32,7 @@ HEARTBEAT = "cilium/.heartbeat"
 """The time, written anew each minute by whoever has the store for its own (pkg/kvstore/heartbeat)."""
 
 CONFIG_PREFIX = "cilium/cluster-config/"
+_SYNCED_PREFIX = "cilium/synced/"
 
 _KIND_OF: Mapping[type[Record], Kind] = MappingProxyType(
     {
@@ -52,7 +53,7 @@ def config_key(cluster: str) -> str:
 
 def synced_prefix(cluster: str) -> str:
     """Below which a cluster marks what it has written in whole (pkg/kvstore/store syncstore.go)."""
-    return f"cilium/synced/{cluster}/"
+    return f"{_SYNCED_PREFIX}{cluster}/"
 
 
 def synced_key(cluster: str, kind: Kind, *, cached: bool) -> str:
@@ -68,6 +69,12 @@ def prefix(kind: Kind, cluster: str, *, cached: bool) -> str:
     if kind == "identities":
         return f"{base}/{cluster}/id/" if cached else f"{base}/id/"
     return f"{base}/{cluster}/"
+
+
+def bases() -> tuple[str, ...]:
+    """What the keys of all clusters begin with in a store that they share, of each kind apart."""
+    kinds = (f"{_base(kind, cached=True)}/" for kind in KINDS)
+    return (HEARTBEAT, CONFIG_PREFIX, _SYNCED_PREFIX, *kinds)
 
 
 def kind_of(record: Record) -> Kind:

@@ -20,10 +20,12 @@ from fleetmesh.state.changes import Changes
 from fleetmesh.state.clock import Clock, SystemClock
 from fleetmesh.state.codecs import zstd
 from fleetmesh.state.intake import Intake
+from fleetmesh.state.keys import bases
 from fleetmesh.state.leases import LeasePool
 from fleetmesh.state.publishing import Publishing
 from fleetmesh.state.remote import RemoteCluster
 from fleetmesh.state.seats import Seats
+from fleetmesh.state.shared_watches import SharedWatches
 
 if TYPE_CHECKING:
     from fleetmesh.mesh import Delta, Mesh
@@ -107,6 +109,7 @@ class Live:
     _leaving: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _left_behind: dict[str, Finding] = attrs.field(factory=dict, init=False)
     _stores: dict[str, Store] = attrs.field(factory=dict, init=False)
+    _shared: SharedWatches | None = attrs.field(default=None, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
     # Asking
@@ -197,6 +200,8 @@ class Live:
             for name, store in self._store.items():
                 if name not in self.mesh.members or self.mesh.members[name].outside:
                     self._hear(name, store)
+        else:
+            self._shared = SharedWatches(self._store, bases())
         self._follow_members()
 
     def _stop(self) -> None:
@@ -275,6 +280,8 @@ class Live:
         del self._leaving[name]
 
     def _hear(self, name: str, store: Store) -> None:
+        if self._shared is not None and store is self._store:
+            store = self._shared
         remote = RemoteCluster(
             name=name,
             cache_ttl=self._cache_ttl(),
