@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fleetmesh.state.live import Live as Live
     from fleetmesh.state.live import run as run
     from fleetmesh.state.memory import MemoryStore as MemoryStore
+    from fleetmesh.state.mirror import Mirror as Mirror
     from fleetmesh.tables import Tables as Tables
 
 __version__: str
@@ -142,6 +143,7 @@ _HOMES = {
     "fleetmesh.state.etcd": ("EtcdStore",),
     "fleetmesh.state.live": ("Live", "run"),
     "fleetmesh.state.memory": ("MemoryStore",),
+    "fleetmesh.state.mirror": ("Mirror",),
     "fleetmesh.tables": ("Tables",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -178,6 +180,7 @@ __all__ = [
     "MemoryStore",
     "Mesh",
     "MeshError",
+    "Mirror",
     "NoSpaceError",
     "NotFoundError",
     "OtherStoreError",

@@ -30,7 +30,7 @@ OPTIONAL = {
 }
 
 REQUIRED = {"attr", "attrs", "numpy", "msgspec", "yaml"}
-OF_STATE = ("EtcdStore", "Live", "MemoryStore", "run")
+OF_STATE = ("EtcdStore", "Live", "MemoryStore", "Mirror", "run")
 EVERY_NAME = "import fleetmesh\nfor name in fleetmesh.__all__: getattr(fleetmesh, name)"
 OTHER_NAMES = EVERY_NAME.replace("__all__:", f"__all__:\n  if name not in {OF_STATE}:")
 
