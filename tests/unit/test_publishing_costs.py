@@ -117,3 +117,21 @@ def test_what_is_loaded_in_bulk_is_published_too() -> None:
     (known,) = [each for each in followed.known["east"].values() if isinstance(each, ServiceRecord)]
 
     assert set(known.backends) == {"10.1.0.7", "10.1.0.8"}
+
+
+def test_labels_of_a_service_that_change_no_answer_are_published_too() -> None:
+    mesh, followed = fm.Mesh("m"), FollowedRecords()
+    east = mesh.join("east", cluster_id=1)
+    for label in ("a", "b"):
+        service = Service(
+            namespace="shop",
+            name="web",
+            labels={"team": label},
+            annotations={"service.cilium.io/global": "true"},
+            ports=(ServicePort(port=80, name="http"),),
+        )
+        east.apply([service])
+        followed.look(mesh)
+    (known,) = [each for each in followed.known["east"].values() if isinstance(each, ServiceRecord)]
+
+    assert known.labels == {"team": "b"}

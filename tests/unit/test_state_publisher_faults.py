@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -202,10 +203,10 @@ async def test_a_review_that_breaks_off_is_done_again() -> None:
     other = RecordingStore(place.data.another())
     pages, asked = other.pages, 0
 
-    def breaking(prefix: str) -> AsyncIterator[Listing]:
+    def breaking(prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         nonlocal asked
         asked += 1
-        return pages(prefix) if asked != 4 else FaultyStore.pages(broken, prefix)
+        return (pages if asked != 4 else partial(FaultyStore.pages, broken))(prefix, exact=exact)
 
     broken = RecordingStore(place.data)
     broken.fail(StoreUnavailableError("it breaks off"))
