@@ -168,6 +168,24 @@ async def test_what_changes_just_before_the_end_does_not_hold_it_up(what: str) -
     assert len(asyncio.all_tasks()) == 1
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_it_is_listed_anew_at_the_moment_when_services_are_withdrawn_for_silence(turns: int) -> None:
+    store = MemoryStore()
+    await write_cluster(store, "west", 2, pods(3))
+    mesh = fm.Mesh("m")
+    async with run(mesh, store={"west": store}, clock=QuickClock()) as live:
+        await until(lambda: "west" in live.remotes and live.remotes["west"].ready)
+        remote, _ = live._remotes["west"]
+        assert remote._config is not None
+        beginning = asyncio.create_task(remote._begin(remote._config))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        remote._revoke()
+        await beginning
+        await until(lambda: live.remotes["west"].ready and heard(mesh) == 3)
+    assert len(asyncio.all_tasks()) == 1
+
+
 async def test_an_error_of_whoever_runs_a_mesh_is_told_as_it_is() -> None:
     mesh = fm.Mesh("m")
     mesh.join("east", cluster_id=1)
