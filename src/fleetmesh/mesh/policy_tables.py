@@ -54,15 +54,16 @@ class ClusterTables:
 
     def _locate(self, judge: PolicyJudge) -> None:
         heard = self._deciding.heard_by(self._cluster)
+        ranges = [(each.cluster_id, each.ranges) for each in self._deciding.view.members.values()]
+        world = judge.networks_of_the_world()
+        if self._located[:2] == (heard, ranges) and self._located[2] is world:
+            return
         known = frozenset(heard)
         clusters = [each for each in prefixes_of(self._deciding.view) if each[2] in known]
-        world = judge.networks_of_the_world()
-        if self._located[:2] == (heard, clusters) and self._located[2] is world:
-            return
         identities = [(str(each.network_address), each.prefixlen, whom.number) for each, whom in world]
         self._maker.hear(heard)
         self._maker.locate(clusters, identities)
-        self._located = (heard, clusters, world)
+        self._located = (heard, ranges, world)
 
     def _set_endpoints(self) -> None:
         wanted = dict(self._subjects())

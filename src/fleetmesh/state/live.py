@@ -28,7 +28,7 @@ from fleetmesh.state.seats import Seats
 from fleetmesh.state.shared_watches import SharedWatches
 
 if TYPE_CHECKING:
-    from fleetmesh.mesh import Delta, Mesh
+    from fleetmesh.mesh import Delta, Member, Mesh
     from fleetmesh.state.publication_status import Phase as PublicationPhase
     from fleetmesh.state.publication_status import PublicationStatus
     from fleetmesh.state.remote_status import Phase as RemotePhase
@@ -109,6 +109,8 @@ class Live:
     _leaving: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _left_behind: dict[str, Finding] = attrs.field(factory=dict, init=False)
     _stores: dict[str, Store] = attrs.field(factory=dict, init=False)
+    _members: dict[str, Member] = attrs.field(factory=dict, init=False)
+    _outside: set[str] = attrs.field(factory=set, init=False)
     _shared: SharedWatches | None = attrs.field(default=None, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
@@ -238,25 +240,30 @@ class Live:
             known[1].cancel()
 
     def _follow_members(self) -> None:
+        """After each transaction, most of which leave the members as they are."""
         members = self.mesh.members
+        if dict(members) != self._members:
+            self._members = dict(members)
+            self._outside = {name for name, member in members.items() if member.outside}
+            for remote, _ in self._remotes.values():
+                remote.cache_ttl = self._cache_ttl
         for name in [name for name in self._publishing if name not in members]:
             publishing, task = self._publishing.pop(name)
             task.cancel()
             self._leaving[name] = self._tasks.create_task(self._withdraw(name, publishing))
-        for name, member in members.items():
+        for name in members:
             store = self._stores.get(name) if isinstance(self._store, Mapping) else self._store
             if store is None:
                 continue
-            if not member.outside:
+            if name not in self._outside:
                 self._publish(name, store)
             elif name not in self._remotes:
                 self._hear(name, store)
-        for remote, _ in self._remotes.values():
-            remote.cache_ttl = self._cache_ttl()
 
+    @property
     def _cache_ttl(self) -> float:
         """Records are facts of the whole mesh: the first of its members that would drop them does."""
-        ttls = (each.settings.cache_ttl for each in self.mesh.members.values() if not each.outside)
+        ttls = (each.settings.cache_ttl for name, each in self._members.items() if name not in self._outside)
         return min(filter(None, ttls), default=0)
 
     def _publish(self, name: str, store: Store) -> None:
@@ -284,7 +291,7 @@ class Live:
             store = self._shared
         remote = RemoteCluster(
             name=name,
-            cache_ttl=self._cache_ttl(),
+            cache_ttl=self._cache_ttl,
             store=store,
             seats=self._seats,
             intake=self._intake,
