@@ -30,7 +30,7 @@ from fleetmesh.state.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from fleetmesh.state.etcd.trouble import AnswerTooLargeError
+from fleetmesh.state.etcd.trouble import AnswerTooLargeError, legible
 from fleetmesh.state.etcd.watching import RANGE, STATUS, Watch
 from fleetmesh.state.store import Entry, Events, Listing, Operation, Put, StoreStatus, Unchanged
 
@@ -172,7 +172,7 @@ class Client:
         """See `Store`."""
         response = await self._connection.call(_GRANT, LeaseGrantRequest(TTL=ceil(ttl)))
         if response.error:
-            raise StoreError(f"no lease of {ttl} s: {response.error}")
+            raise StoreError(f"no lease of {ttl} s: {legible(response.error)}")
         lease = EtcdLease(
             self._connection, self._clock, response.ID, float(response.TTL), ended=self._leases.discard
         )
@@ -189,7 +189,7 @@ class Client:
         response = await connection.call(STATUS, StatusRequest())
         return StoreStatus(
             store_id=f"{connection.store_id:x}",
-            version=response.version,
+            version=legible(response.version),
             revision=response.header.revision,
             endpoint=connection.link().endpoint.url,
             has_leader=response.leader != 0,

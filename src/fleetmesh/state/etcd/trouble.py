@@ -45,6 +45,7 @@ _BROKEN = ("RST_STREAM", "Stream removed", "GOAWAY")
 _NOT_ETCD = ("http1.x", "HTTP/1", "http status", "HTTP status", "HTTP2 settings")
 _NO_TOKEN = ("etcdserver: invalid auth token", "etcdserver: revision of auth store is old")
 _TOO_LARGE = "CLIENT: Received message larger than max"  # a server says it with a small r, of what it got
+_MOST_SAID = 500
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed")
 
 
@@ -59,7 +60,7 @@ def meaning(error: grpc.aio.AioRpcError, endpoint: str, *, asked: int = 0) -> St
     Args:
         asked: The revision that was asked for. etcd doesn't say how far it is compacted: further than that.
     """
-    details, code = error.details() or "", error.code()
+    details, code = legible(error.details() or ""), error.code()
     if _COMPACTED in details:
         return CompactedError(asked, asked + 1)
     if _TOO_LARGE in details:
@@ -82,8 +83,15 @@ def meaning_of_text(text: str, endpoint: str) -> StoreError | None:
     """What one of etcd's texts means; `None` for a text that isn't known."""
     for part, kind in _MEANINGS:
         if part in text:
-            return kind(f"{endpoint}: {text}")
+            return kind(f"{endpoint}: {legible(text)}")
     return None
+
+
+def legible(text: str) -> str:
+    """What a server said, not at length and with nothing that a terminal would obey."""
+    if len(text) > _MOST_SAID:
+        text = text[:_MOST_SAID] + "..."
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def token_is_over(text: str) -> bool:

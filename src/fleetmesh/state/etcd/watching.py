@@ -165,7 +165,7 @@ class Watch:
     def _cancelled(self, response: WatchResponse, link: Link) -> StoreError:
         if response.compact_revision:
             return CompactedError(self.told + 1, response.compact_revision)
-        reason = response.cancel_reason
+        reason = trouble.legible(response.cancel_reason)
         told = trouble.meaning_of_text(reason, link.endpoint.url)
         return told or StoreError(f"{link.endpoint.url} ends the watch: {reason or 'without a reason'}")
 
@@ -215,5 +215,5 @@ class Watch:
                 link.version = (await self.connection.ask(link, STATUS, StatusRequest())).version
             except (StoreError, grpc.aio.AioRpcError):
                 return False
-        parts = [int(part) for part in re.findall(r"\d+", link.version)[:3]]
+        parts = [int(part) for part in re.findall(r"\d{1,9}", link.version)[:3]]
         return len(parts) == 3 and parts[2] >= _MARKS_IN_ORDER.get((parts[0], parts[1]), 0)
