@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+EFFORT ?= 1
 
 # Stamps and the tools live in the virtual environment: removing it starts afresh.
 BIN := $(VENV)/bin
@@ -51,9 +52,9 @@ unit-cpp: develop
 	cmake --build $(EDITABLE_BUILD)
 	ctest --test-dir $(EDITABLE_BUILD) --output-on-failure --no-tests=error -j $(JOBS)
 
-# Half of the usual examples, so that a check keeps within its time; `make property` tries many more.
+# A quarter of the usual examples, so that a check keeps within its time; `make property` tries them all.
 unit-python: develop
-	FLEETMESH_EFFORT=0.5 $(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer and not kernel'
+	FLEETMESH_EFFORT=0.25 $(BIN)/python -m pytest -q -n $(JOBS) -m 'not real and not sanitizer and not kernel'
 
 bpf: $(BPF_OBJECT)  ## compile the decision procedure into programs for the kernel
 
@@ -80,8 +81,8 @@ tsan: develop  ## the same under ThreadSanitizer, for what uses threads
 fuzz: develop $(STAMPS)/clang  ## the fuzzers of cpp/fuzz, each for FUZZ_SECONDS (60; before a release 600)
 	scripts/fuzz
 
-property: develop  ## the property tests on many more examples
-	FLEETMESH_EFFORT=2 $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
+property: develop  ## the property tests on all their examples; EFFORT=10 on ten times as many
+	FLEETMESH_EFFORT=$(EFFORT) $(BIN)/python -m pytest -q -n $(JOBS) --timeout 900 tests/property
 
 real: develop  ## tests against real servers and Cilium's own packages (needs Go)
 ifeq ($(REAL_TESTS),)
