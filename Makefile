@@ -105,6 +105,7 @@ bench: develop  ## benchmarks of the core and of the package
 	$(BIN)/python -m pytest -q -n 0 benchmarks
 	for affinity in none local; do $(BIN)/python benchmarks/scale.py $$affinity || exit 1; done
 	$(BIN)/python benchmarks/reachability.py
+	$(BIN)/python benchmarks/state.py --clusters 10 --seconds 5 || test $$? = 3
 
 bench-gate: develop  ## instructions of the Maglev fills and of the data path against their bars (needs valgrind)
 	cmake --preset release > build/release.log || (cat build/release.log; exit 1)

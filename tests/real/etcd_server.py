@@ -81,6 +81,12 @@ class Etcd:
     def peer_url(self) -> str:
         return f"http://127.0.0.1:{self.peer_port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the process, once it has been launched."""
+        assert self._running is not None
+        return self._running.process.pid
+
     def command(self) -> list[str | Path]:
         flags = {
             "name": self.name,
