@@ -14,6 +14,7 @@ from fleetmesh.state.collector import MANY, MOST, Bulk
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
+    gc.unfreeze()  # others in this process may have set something apart
     yield
     gc.enable()
     gc.unfreeze()

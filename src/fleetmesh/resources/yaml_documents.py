@@ -58,6 +58,9 @@ def read_yaml(text: str) -> Iterator[Document | Flaw]:
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
+    # The scanner of newer versions reads ahead, and has a limit of its own, above ours.
+    if error.problem is not None and "nesting depth" in error.problem:
+        return f"nested deeper than {MAX_DEPTH} levels"
     return ", ".join(filter(None, (error.context, error.problem)))
 
 
