@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from fleetmesh.errors import StoreError, StoreUnavailableError
 from fleetmesh.state.memory import MemoryStore
 from fleetmesh.state.store import Operation, Unchanged
 
 
-class RecordingStore(FaultyStore):
+class RecordingStore(FlakyStore):
     """
     Attributes:
         swallow: How many of the next transactions are carried out and not answered.

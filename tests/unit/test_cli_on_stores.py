@@ -15,7 +15,7 @@ import pytest
 
 import fleetmesh as fm
 from command_line import EXAMPLES, SHOP, run
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.wire import beat, config_of, write, write_cluster
 from fleetmesh.cli import up_on_stores
 from fleetmesh.errors import StoreUnavailableError
@@ -35,7 +35,7 @@ class World:
 
     def __init__(self) -> None:
         self.stores: dict[str, MemoryStore] = {}
-        self.opened: list[FaultyStore] = []
+        self.opened: list[FlakyStore] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def do(self, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -43,10 +43,10 @@ class World:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(act(), self._loop).result(20)
 
-    def open(self, connection: EtcdConnection) -> FaultyStore:
+    def open(self, connection: EtcdConnection) -> FlakyStore:
         self._loop = asyncio.get_running_loop()
         store = self.stores.get(connection.endpoints[0])
-        opened = FaultyStore((store or MemoryStore()).another())
+        opened = FlakyStore((store or MemoryStore()).another())
         if store is None:
             opened.fail(StoreUnavailableError("no server answers"))
         self.opened.append(opened)

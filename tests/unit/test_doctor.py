@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from doubles.clock import ManualClock
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.version_server import ETCD, serving
 from doubles.wire import beat, config_of, write, write_cluster
 from fleetmesh.errors import StoreDeniedError, StoreUnavailableError
@@ -60,7 +60,7 @@ def outcomes(checks: dict[tuple[str, str], Check]) -> dict[str, str]:
     return {name: check.outcome for (name, _), check in checks.items()}
 
 
-class Kept(FaultyStore):
+class Kept(FlakyStore):
     """Closing it does nothing, since the next one asks it too."""
 
     def __init__(self, denied: str = "") -> None:

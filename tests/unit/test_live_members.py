@@ -12,7 +12,7 @@ import pytest
 
 import fleetmesh as fm
 from doubles.clock import ManualClock
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.wire import write_cluster, write_records
 from fleetmesh.errors import StoreUnavailableError
 from fleetmesh.records import IpRecord, Record
@@ -108,7 +108,7 @@ async def test_a_member_that_left_is_not_heard_and_does_not_come_back_by_itself(
 
 
 async def test_a_disconnected_cluster_is_forgotten_and_can_be_connected_again() -> None:
-    store, one = MemoryStore(), FaultyStore(MemoryStore())
+    store, one = MemoryStore(), FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, pods(3))
     await write_cluster(one, "north", 3, pods(1, cluster="north", number=3))
     mesh = fm.Mesh("m")
@@ -154,7 +154,7 @@ async def test_what_was_applied_a_moment_ago_is_waited_for() -> None:
 
 @pytest.mark.parametrize("what", ["joins", "leaves"])
 async def test_what_changes_just_before_the_end_does_not_hold_it_up(what: str) -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     mesh = fm.Mesh("m")
     mesh.join("east", cluster_id=1)
     async with asyncio.timeout(20):
@@ -225,7 +225,7 @@ async def test_a_defect_of_its_own_ends_it_with_the_error(part: str, monkeypatch
 @pytest.mark.parametrize("shared", [True, False], ids=["one store", "a store each"])
 async def test_a_member_that_is_back_before_it_is_removed_loses_no_key(shared: bool) -> None:
     clock = ManualClock()
-    store = FaultyStore(MemoryStore(clock=clock))
+    store = FlakyStore(MemoryStore(clock=clock))
     mesh = fm.Mesh("m")
     mesh.join("east", cluster_id=1, pod_cidrs=["10.1.0.0/16"]).apply(fm.load_manifests(POD))
 

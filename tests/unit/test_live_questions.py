@@ -10,7 +10,7 @@ import pytest
 
 import fleetmesh as fm
 from doubles.clock import ManualClock
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.wire import write_cluster
 from fleetmesh.errors import StoreUnavailableError
 from fleetmesh.resources import Node
@@ -55,7 +55,7 @@ async def test_a_member_of_another_process_that_has_no_store_is_told() -> None:
 async def test_a_member_that_leaves_while_its_store_is_away_leaves_its_keys_behind_and_that_is_told() -> None:
     mesh, clock = fm.Mesh("m"), ManualClock()
     mesh.join("east", cluster_id=1)
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     async with run(mesh, store={"east": store}, clock=clock) as live:
         while live.phases != (("east", "written"),):
             await asyncio.to_thread(lambda: None)

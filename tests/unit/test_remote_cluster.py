@@ -14,7 +14,7 @@ import pytest
 
 import fleetmesh as fm
 from doubles.clock import ManualClock
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.wire import beat, config_of, delete_records, write, write_cluster, write_records
 from fleetmesh.errors import StoreUnavailableError
 from fleetmesh.records import EndpointsRecord, IdentityRecord, IpRecord, NodeRecord, Record, ServiceRecord
@@ -72,7 +72,7 @@ class Listening:
     seats: Seats
     stack: asyncio.TaskGroup
 
-    def hear(self, name: str, store: FaultyStore, *, cache_ttl: float = 0) -> RemoteCluster:
+    def hear(self, name: str, store: FlakyStore, *, cache_ttl: float = 0) -> RemoteCluster:
         remote = RemoteCluster(
             name=name,
             cache_ttl=cache_ttl,
@@ -119,7 +119,7 @@ def addresses(mesh: fm.Mesh, name: str = "west") -> set[str]:
 
 
 async def test_a_cluster_becomes_ready_when_all_that_it_has_is_in_force() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     await beat(store)
     async with listening() as at:
@@ -145,7 +145,7 @@ async def test_a_cluster_becomes_ready_when_all_that_it_has_is_in_force() -> Non
 
 
 async def test_what_is_not_marked_as_complete_is_not_looked_at() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     await write(store, [Delete(synced_key("west", "ip", cached=False))])
     async with listening() as at:
@@ -164,7 +164,7 @@ async def test_what_is_not_marked_as_complete_is_not_looked_at() -> None:
 
 
 async def test_changes_are_heard() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -175,7 +175,7 @@ async def test_changes_are_heard() -> None:
 
 
 async def test_without_its_config_it_waits_and_a_store_of_somebody_else_is_told() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write(store, [Put("something/else", b"")])
     async with listening() as at:
         remote = at.hear("west", store)
@@ -189,7 +189,7 @@ async def test_without_its_config_it_waits_and_a_store_of_somebody_else_is_told(
 
 
 async def test_a_config_that_is_refused_leaves_what_is_known() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -204,7 +204,7 @@ async def test_a_config_that_is_refused_leaves_what_is_known() -> None:
 
 
 async def test_a_bad_value_keeps_the_older_valid_one() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -225,7 +225,7 @@ async def test_a_bad_value_keeps_the_older_valid_one() -> None:
 
 
 async def test_a_store_that_is_lost_leaves_what_is_known_and_says_since_when() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -248,7 +248,7 @@ async def test_a_store_that_is_lost_leaves_what_is_known_and_says_since_when() -
 
 
 async def test_after_cache_ttl_only_services_go_and_come_back_with_the_store() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store, cache_ttl=60)
@@ -268,7 +268,7 @@ async def test_after_cache_ttl_only_services_go_and_come_back_with_the_store() -
 
 
 async def test_a_heartbeat_that_stops_is_staleness() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     await beat(store)
     async with listening() as at:
@@ -285,7 +285,7 @@ async def test_a_heartbeat_that_stops_is_staleness() -> None:
 
 async def test_a_heartbeat_that_stops_withdraws_nothing_as_long_as_the_store_answers() -> None:
     """`cache_ttl` counts from the disconnection."""
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     await beat(store)
     async with listening() as at:
@@ -305,7 +305,7 @@ async def test_a_heartbeat_that_stops_withdraws_nothing_as_long_as_the_store_ans
 
 
 async def test_a_refused_value_that_goes_during_a_silence_is_settled() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     bad = "cilium/state/services/v1/west/shop/bad"
     await write(store, [Put(bad, b"{")])
@@ -322,7 +322,7 @@ async def test_a_refused_value_that_goes_during_a_silence_is_settled() -> None:
 
 
 async def test_a_refused_config_that_is_deleted_is_settled_and_what_was_said_before_stays() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -338,7 +338,7 @@ async def test_a_refused_config_that_is_deleted_is_settled_and_what_was_said_bef
 
 
 async def test_what_goes_with_a_kind_that_is_not_wanted_any_more_is_what_was_told_before() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     only_slices = attrs.evolve(config_of(2), endpoint_slices_export_mode="endpointslices-only")
     late = attrs.evolve(service(), name="late")
@@ -360,7 +360,7 @@ async def test_what_goes_with_a_kind_that_is_not_wanted_any_more_is_what_was_tol
 
 
 async def test_what_it_says_that_nobody_knows_is_told() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     value = b'{"id":2,"capabilities":{"syncedCanaries":true,"teleport":true}}'
     await write(store, [Put(config_key("west"), value)])
@@ -374,7 +374,7 @@ async def test_what_it_says_that_nobody_knows_is_told() -> None:
 
 
 async def test_a_zone_that_the_core_can_not_hold_is_refused_before_it_is_needed() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     piece = EndpointsRecord(
         cluster="west",
         cluster_id=2,
@@ -399,7 +399,7 @@ async def test_a_zone_that_the_core_can_not_hold_is_refused_before_it_is_needed(
 
 
 async def test_another_id_drains_what_was_known_under_the_old_one() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         remote = at.hear("west", store)
@@ -415,7 +415,7 @@ async def test_another_id_drains_what_was_known_under_the_old_one() -> None:
 
 
 async def test_of_two_with_one_id_the_first_to_come_is_heard() -> None:
-    one, other = FaultyStore(MemoryStore()), FaultyStore(MemoryStore())
+    one, other = FlakyStore(MemoryStore()), FlakyStore(MemoryStore())
     await write_cluster(one, "west", 2, records())
     await write_cluster(other, "east", 2, records("east"))
     async with listening() as at:
@@ -437,7 +437,7 @@ async def test_of_two_with_one_id_the_first_to_come_is_heard() -> None:
 
 
 async def test_in_strict_mode_the_first_by_name_is_heard() -> None:
-    one, other = FaultyStore(MemoryStore()), FaultyStore(MemoryStore())
+    one, other = FlakyStore(MemoryStore()), FlakyStore(MemoryStore())
     await write_cluster(one, "west", 2, records())
     await write_cluster(other, "east", 2, records("east"))
     async with listening("strict") as at:
@@ -452,7 +452,7 @@ async def test_in_strict_mode_the_first_by_name_is_heard() -> None:
 
 
 async def test_a_cluster_of_this_process_is_not_heard() -> None:
-    store = FaultyStore(MemoryStore())
+    store = FlakyStore(MemoryStore())
     await write_cluster(store, "west", 2, records())
     async with listening() as at:
         at.mesh.join("west", cluster_id=2)

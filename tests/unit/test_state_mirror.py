@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from doubles.clock import ManualClock
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.loops import in_loop
 from doubles.recording_store import RecordingStore
 from doubles.records import content
@@ -66,13 +66,13 @@ class Place:
 
     clock: ManualClock = attrs.field(factory=ManualClock)
     remote_data: MemoryStore = attrs.field(init=False)
-    remote: FaultyStore = attrs.field(init=False)
+    remote: FlakyStore = attrs.field(init=False)
     data: MemoryStore = attrs.field(init=False)
     local: RecordingStore = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.remote_data = MemoryStore(clock=self.clock)
-        self.remote = FaultyStore(self.remote_data.another())
+        self.remote = FlakyStore(self.remote_data.another())
         self.data = MemoryStore(clock=self.clock)
         self.local = RecordingStore(self.data)
 
@@ -392,7 +392,7 @@ async def test_a_cluster_that_was_never_heard_does_not_expire() -> None:
         await mirror.add("west", place.remote)
         await place.clock.settle()
 
-    away = FaultyStore(place.remote_data.another())
+    away = FlakyStore(place.remote_data.another())
     away.fail(StoreUnavailableError("nobody answers"))
     async with place.mirror(cache_ttl=60.0, local=place.data.another()) as mirror:
         await mirror.add("west", away)
@@ -536,7 +536,7 @@ async def test_clusters_are_copied_beside_each_other() -> None:
     await place.fill(STATE, REMOTE_MARKS)
     async with place.mirror() as mirror:
         await mirror.add("west", place.remote)
-        silent = FaultyStore(MemoryStore(clock=place.clock))
+        silent = FlakyStore(MemoryStore(clock=place.clock))
         silent.fail(StoreUnavailableError("nobody answers"))
         await mirror.add("south", silent)
         await mirror.remove("north")

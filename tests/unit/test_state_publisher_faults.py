@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from doubles.faults import FaultyStore
+from doubles.flaky_store import FlakyStore
 from doubles.loops import in_loop
 from doubles.publishers import CONFIG_KEY, MARKS, SMALL, Place, history
 from doubles.recording_store import RecordingStore
@@ -206,7 +206,7 @@ async def test_a_review_that_breaks_off_is_done_again() -> None:
     def breaking(prefix: str, *, exact: bool = False) -> AsyncIterator[Listing]:
         nonlocal asked
         asked += 1
-        return (pages if asked != 4 else partial(FaultyStore.pages, broken))(prefix, exact=exact)
+        return (pages if asked != 4 else partial(FlakyStore.pages, broken))(prefix, exact=exact)
 
     broken = RecordingStore(place.data)
     broken.fail(StoreUnavailableError("it breaks off"))
