@@ -18,7 +18,7 @@ from fleetmesh.errors import CompactedError, OtherStoreError, StoreDeniedError, 
 from fleetmesh.state import shared_watch
 from fleetmesh.state.memory import MemoryStore
 from fleetmesh.state.shared_watches import SharedWatches
-from fleetmesh.state.store import Delete, Entry, Events, Put
+from fleetmesh.state.store import Delete, Entry, Events, Put, StoreStatus
 
 BASE = "base/"
 
@@ -53,9 +53,19 @@ class Narrow(FlakyStore):
     """
     Attributes:
         denied: A prefix that nobody may watch as a whole.
+        slow: Whether it never says how it is.
+        asked: How often it was asked how it is.
     """
 
     denied: str | None = None
+    slow = False
+    asked = 0
+
+    async def status(self) -> StoreStatus:
+        self.asked += 1
+        if self.slow:
+            await asyncio.Event().wait()
+        return await super().status()
 
     async def _watch(self, prefix: str, after: int, epoch: int, *, exact: bool) -> AsyncIterator[Events]:
         if prefix == self.denied:
@@ -244,3 +254,25 @@ class TestManyWatchesOfOneStore:
             await case.inner.commit([Put("other/1", b"")])
             assert shown(await elsewhere.changes(1), "") == ["+other/1"]
         assert not case.store._shared
+
+    async def test_who_asks_how_it_is_at_the_same_time_has_one_answer(self, case: Case) -> None:
+        first, second = (asyncio.create_task(case.store.status()) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+
+        assert (await second).revision == (await case.inner.status()).revision
+        assert case.flaky.asked == 1
+        await case.put("a/0")
+        assert (await case.store.status()).revision == (await case.inner.status()).revision
+        assert case.flaky.asked == 2
+
+    async def test_a_question_that_nobody_waits_for_any_more_is_not_asked(self, case: Case) -> None:
+        case.flaky.slow = True
+        askers = [asyncio.create_task(case.store.status()) for _ in range(2)]
+        await asyncio.sleep(0)
+        for each in askers:
+            each.cancel()
+        await asyncio.wait(askers)
+
+        assert case.store._asked is not None
+        assert case.store._asked.cancelled()

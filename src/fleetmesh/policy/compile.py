@@ -13,6 +13,7 @@ from fleetmesh.policy.labels import (
     ANY,
     RESERVED,
     SOURCES,
+    Label,
     LabelKey,
     LabelSet,
     NamedPort,
@@ -62,6 +63,7 @@ class Statements:
 
     _terms: Numbers = attrs.field(factory=Numbers)
     _names: Numbers = attrs.field(factory=Numbers)
+    _of_labels: dict[Label, tuple[int, int]] = attrs.field(factory=dict)
     _requirements: dict[Requirement, CoreRequirement] = attrs.field(factory=dict)
     _listeners: Numbers = attrs.field(factory=Numbers)
 
@@ -86,7 +88,17 @@ class Statements:
 
     def terms(self, labels: LabelSet) -> list[int]:
         """Everything that a selector might ask of these labels."""
-        return [self._terms.of(text) for text in _statements(labels)]
+        found = [number for each in labels for number in self._of_labels.get(each) or self._of_label(each)]
+        for network in labels.networks:
+            lengths = range(network.prefixlen + 1)
+            found += (self._terms.of(_within(network.supernet(new_prefix=length))) for length in lengths)
+        return found
+
+    def _of_label(self, label: Label) -> tuple[int, int]:
+        """That there is such a key, and that it has that value; identities of a fleet share most labels."""
+        name = f"{label.source}:{label.key}"
+        numbers = self._of_labels[label] = (self._terms.of(name), self._terms.of(f"{name}={label.value}"))
+        return numbers
 
     def named_ports(self, ports: Mapping[str, NamedPort]) -> list[tuple[int, int, int]]:
         """(name, protocol, port) each."""
@@ -94,15 +106,6 @@ class Statements:
             (self._names.of(name), PROTOCOL_NUMBERS[port.protocol], port.number)
             for name, port in ports.items()
         ]
-
-
-def _statements(labels: LabelSet) -> Iterator[str]:
-    for each in labels:
-        yield f"{each.source}:{each.key}"
-        yield f"{each.source}:{each.key}={each.value}"
-    for network in labels.networks:
-        for length in range(network.prefixlen + 1):
-            yield _within(network.supernet(new_prefix=length))
 
 
 @attrs.define

@@ -7,6 +7,7 @@ and a hundred clusters have several hundred watches. In a store that clusters sh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
@@ -28,6 +29,8 @@ class SharedWatches:
         self._shared: dict[str, SharedWatch] = {}
         self._denied: set[str] = set()
         self._replaced = 0  # how often the store has turned out to be another one
+        self._asked: asyncio.Task[StoreStatus] | None = None
+        self._asking = 0  # how many wait for that
 
     def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         """See `Store`."""
@@ -107,8 +110,22 @@ class SharedWatches:
         return await self._store.grant(ttl)
 
     async def status(self) -> StoreStatus:
-        """See `Store`."""
-        return await self._store.status()
+        """See `Store`. Those who ask at the same time have the same answer."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.get_running_loop().create_task(self._store.status())
+            self._asking = 0
+        asked = self._asked
+        self._asking += 1
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            if asked is self._asked and self._asking == 1:
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
+            raise
+        finally:
+            if asked is self._asked:
+                self._asking -= 1
 
     async def aclose(self) -> None:
         """See `Store`."""
