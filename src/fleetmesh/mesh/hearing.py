@@ -56,6 +56,8 @@ _READY_AND_SERVING = 3
 _GLOBAL: Mapping[str, str] = MappingProxyType({GLOBAL: "true"})
 _NOT_SHARED: Mapping[str, str] = MappingProxyType({GLOBAL: "true", SHARED: "false"})
 _WEIGHT = 100
+_ONLY_HERE = (IpRecord, IdentityRecord)
+"""Records of which the core is told nothing."""
 _NO_SLICE: SliceArguments = ([], [], _WEIGHT)
 
 PortMapKey: TypeAlias = tuple[tuple[str, tuple[str, int]], ...]
@@ -138,7 +140,7 @@ class _Hearing:
     def put(self, record: Record) -> None:
         if record.cluster != self.member.name:
             raise ValueError(f"a record of {record.cluster!r} was given to {self.member.name!r}")
-        if not isinstance(record, IpRecord | IdentityRecord) and any("\0" in text for text in _texts(record)):
+        if not isinstance(record, _ONLY_HERE) and any("\0" in text for text in _texts(record)):
             raise ValueError("a name has a NUL character")  # refused now, and not when something else goes
         match record:
             case IpRecord():
