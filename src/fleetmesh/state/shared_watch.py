@@ -19,6 +19,12 @@ MOST_KEPT = 5_000
 MOST_WAITING = 10_000
 """Changes that wait for readers; then nothing more is asked of the store until they have read on."""
 
+GATHERING, LONGEST_GATHERING = 0.0005, 0.1
+"""
+Seconds for each change that readers were woken for, and at most, that they are not woken again: where more
+than 2,000 changes a second come, what comes meanwhile costs little more than the first of it.
+"""
+
 PATIENCE = 5.0
 """Seconds that nobody reads on, until the one for whom most is waiting is not waited for any more."""
 
@@ -67,7 +73,12 @@ class SharedWatch:
         self._of_keys: dict[str, list[Reader]] = {}
         self._of_prefixes: dict[str, list[Reader]] = {}
         self._lengths: Counter[int] = Counter()  # of prefixes
-        self._task = asyncio.get_running_loop().create_task(self._run(store))
+        self._loop = asyncio.get_running_loop()
+        self._asleep: set[Reader] = set()  # for whom something waits
+        self._changes = 0  # since they were woken
+        self._next_waking = 0.0
+        self._waking: asyncio.TimerHandle | None = None
+        self._task = self._loop.create_task(self._run(store))
 
     async def part(self, part: Part, after: int) -> AsyncGenerator[Events, None]:
         """
@@ -117,12 +128,15 @@ class SharedWatch:
         try:
             async for events in source:
                 self._take(events)
+                self._wake_soon()
                 while self.waiting > MOST_WAITING:
                     await self._wait_for_room()
             self._end(None)
         except Exception as error:  # noqa: BLE001  # the readers raise it
             self._end(error)
         finally:
+            if self._waking is not None:
+                self._waking.cancel()
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
@@ -140,7 +154,7 @@ class SharedWatch:
         if not self._stands:
             self._stands = True
             for reader in self._everybody():
-                reader.put(Events(reader.after))
+                self._put(reader, Events(reader.after))
         self._told = max(self._told, events.revision)
         if events.changes:
             self._keep(events)
@@ -148,7 +162,28 @@ class SharedWatch:
         else:
             for reader in self._everybody():
                 if events.revision > reader.after:
-                    reader.put(events)
+                    self._put(reader, events)
+
+    def _put(self, reader: Reader, events: Events) -> None:
+        reader.put(events)
+        self._asleep.add(reader)
+        self._changes += len(events.changes)
+
+    def _wake_soon(self) -> None:
+        if self._waking is None:
+            wait = self._next_waking - self._loop.time()
+            if wait > 0:
+                self._waking = self._loop.call_later(wait, self._wake)
+            else:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._waking = None
+        self._next_waking = self._loop.time() + min(self._changes * GATHERING, LONGEST_GATHERING)
+        self._changes = 0
+        for reader in self._asleep:
+            reader.wake()
+        self._asleep.clear()
 
     def _keep(self, events: Events) -> None:
         self._kept.append(events)
@@ -169,7 +204,7 @@ class SharedWatch:
                     found.setdefault(reader, []).append(change)
         for reader, changes in found.items():
             if events.revision > reader.after:
-                reader.put(Events(events.revision, tuple(changes)))
+                self._put(reader, Events(events.revision, tuple(changes)))
 
     def _end(self, error: Exception | None) -> None:
         if self._over:
@@ -208,17 +243,20 @@ class Reader:
     _news: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     def put(self, events: Events) -> None:
-        """It waits for him, unless there is an end."""
+        """It waits for him, unless there is an end; he has to be woken."""
         if not self._ended:
             self._events.append(events)
             self._wait(len(events.changes))
-            self._news.set()
+
+    def wake(self) -> None:
+        """Have him look."""
+        self._news.set()
 
     def end(self, error: Exception | None) -> None:
         """Nothing comes after what waits but that error, if it is one."""
         if not self._ended:
             self._ended, self._error = True, error
-            self._news.set()
+            self.wake()
 
     def forget(self) -> None:
         """What waits."""
