@@ -169,11 +169,11 @@ class Publishing:
 
     async def settle(self) -> None:
         await self.clock.settle()
-        self.judged.unnoticed = self.writer.store._error is not None
+        self.judged.unnoticed = self.writer.store.trouble is not None
 
     async def pass_time(self, seconds: float) -> None:
         await self.clock.run(seconds)
-        self.judged.unnoticed = self.writer.store._error is not None
+        self.judged.unnoticed = self.writer.store.trouble is not None
 
     async def come_to_rest(self, seconds: float) -> None:
         """All is well for some time."""
