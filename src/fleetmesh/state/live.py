@@ -251,8 +251,9 @@ class Live:
             publishing, task = self._publishing.pop(name)
             task.cancel()
             self._leaving[name] = self._tasks.create_task(self._withdraw(name, publishing))
+        shared = None if isinstance(self._store, Mapping) else self._store
         for name in members:
-            store = self._stores.get(name) if isinstance(self._store, Mapping) else self._store
+            store = self._stores.get(name) if shared is None else shared
             if store is None:
                 continue
             if name not in self._outside:
