@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from command_line import PROGRAM
 
-PATIENCE = 30  # seconds that a test waits for a line; none of them measures time
+PATIENCE = 60  # seconds that a test waits for a line; none of them measures time
 
 
 class Running:
