@@ -107,6 +107,11 @@ class Heard:
 _MAPS = tuple(field.name for field in attrs.fields(Heard))
 
 
+def pod_of(record: IpRecord) -> Name:
+    """Whose address it is; an address that is nobody's stands for itself."""
+    return (record.namespace, record.pod or record.address)
+
+
 class Groups(Protocol[V_co]):
     """Namespace -> name -> value, as it is read."""
 

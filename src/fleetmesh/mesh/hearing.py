@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import attrs
 
 from fleetmesh.errors import MeshError
-from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, unheard_labels
+from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, pod_of, unheard_labels
 from fleetmesh.mesh.identities import Numbered
 from fleetmesh.mesh.routing import export
 from fleetmesh.policy.registry import FIRST_OF_PODS
@@ -140,7 +140,7 @@ class _Hearing:
     def put(self, record: Record) -> None:
         if record.cluster != self.member.name:
             raise ValueError(f"a record of {record.cluster!r} was given to {self.member.name!r}")
-        if not isinstance(record, _ONLY_HERE) and any("\0" in text for text in _texts(record)):
+        if not isinstance(record, _ONLY_HERE) and "\0" in "".join(_texts(record)):
             raise ValueError("a name has a NUL character")  # refused now, and not when something else goes
         match record:
             case IpRecord():
@@ -235,7 +235,7 @@ class _Hearing:
         if old == record:
             return
         self.dirty.heard_addresses.add(address)
-        after = None if record is None else _pod_of(record)
+        after = None if record is None else pod_of(record)
         if (
             record is not None
             and after is not None
@@ -246,7 +246,7 @@ class _Hearing:
             ips[address] = record
             self._place(after, (address,))
             return
-        names = [after] if old is None else list(dict.fromkeys((_pod_of(old), after)))
+        names = [after] if old is None else list(dict.fromkeys((pod_of(old), after)))
         known = [(each, pods.group(each[0]).get(each[1])) for each in names if each and "/" not in address]
         for _, pod in known:
             if pod is not None:
@@ -393,7 +393,7 @@ def _texts(record: Record) -> Iterator[str]:
         case ServiceRecord():
             yield from (record.namespace, record.name)
             yield from record.hostnames.values()
-            for zone, hints in record.zones.values():
+            for zone, hints in set(record.zones.values()):
                 yield from (zone, *hints)
             for ports in {id(each): each for each in record.backends.values()}.values():
                 yield from ports
@@ -409,11 +409,6 @@ def _texts(record: Record) -> Iterator[str]:
 
 def _pieces(heard: Heard, name: Name) -> Mapping[str, EndpointsRecord]:
     return heard.endpoints.group(name)
-
-
-def _pod_of(record: IpRecord) -> Name:
-    """Whose address it is; an address that is nobody's stands for itself."""
-    return (record.namespace, record.pod or record.address)
 
 
 def _in_order(addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,16 +5,18 @@ Who is at an address: the pods and nodes of a mesh.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from fleetmesh import _core
+from fleetmesh.mesh.heard import pod_of
 from fleetmesh.policy.registry import RESERVED
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.heard import Heard
     from fleetmesh.mesh.viewpoint import MemberView
     from fleetmesh.resources.model import Pod
 
@@ -64,48 +66,34 @@ class Whereabouts:
 
     def settle_all(self, member: MemberView) -> None:
         """All pods and nodes of a member have come."""
-        whom = self._whom(member)
-        for pods in member._store.pods.values():
-            for pod in pods.values():
-                self._settle(member, pod, whom(pod))
+        if member._store.heard is None:
+            for pods in member._store.pods.values():
+                for pod in pods.values():
+                    self.settle(member, pod)
+        else:
+            known: dict[int, Whom] = {}  # what an identity is is worked out once
+            for address, name, number in _heard(member, member._store.heard):
+                whom = known.get(number)
+                if whom is None:
+                    whom = known[number] = self.identity(name)
+                self._settle(_canonical(address), name, whom)
         self.settle_nodes(member)
 
     def settle(self, member: MemberView, pod: Pod) -> None:
         """A pod has come; one on its node's network has the node's address."""
-        self._settle(member, pod, self.identity((member.name, pod.namespace, pod.name)))
-
-    def _whom(self, member: MemberView) -> Callable[[Pod], Whom]:
-        """
-        Who the pods of a member are. What the records of one that is heard say is worked out once for all
-        that have the same identity.
-        """
-        heard = member._store.heard
-        known: dict[int, Whom] = {}
-
-        def by_name(pod: Pod) -> Whom:
-            return self.identity((member.name, pod.namespace, pod.name))
-
-        def by_record(pod: Pod) -> Whom:
-            assert heard is not None
-            number = heard.ips[pod.addresses[0]].identity
-            found = known.get(number)
-            if found is None:
-                found = known[number] = by_name(pod)
-            return found
-
-        return by_name if heard is None else by_record
-
-    def _settle(self, member: MemberView, pod: Pod, whom: Whom) -> None:
         for address in map(_canonical, pod.addresses):
+            name = (member.name, pod.namespace, pod.name)
             if pod.template.host_network:
                 self._add_node(address, (member.name, member.cluster_id))
                 self._note(address)
-                continue
-            name = (member.name, pod.namespace, pod.name)
-            if self._first.setdefault(address, name) is name:
-                self.book.set(address, *whom)
             else:
-                self._set_pods(address, sorted((*self._pods_at(address), name)))
+                self._settle(address, name, self.identity(name))
+
+    def _settle(self, address: str, name: PodName, whom: Whom) -> None:
+        if self._first.setdefault(address, name) is name:
+            self.book.set(address, *whom)
+        else:
+            self._set_pods(address, sorted((*self._pods_at(address), name)))
 
     def unsettle(self, member: MemberView, pod: Pod) -> None:
         """It has gone."""
@@ -168,6 +156,20 @@ class Whereabouts:
             self.book.set(address, RESERVED["remote-node"], min(nodes)[1])
         else:
             self.book.remove(address)
+
+
+def _heard(member: MemberView, heard: Heard) -> Iterator[tuple[str, PodName, int]]:
+    """The addresses of a member that is heard, each with its pod and the number of the pod's identity."""
+    pods = member._store.pods
+    if len(heard.ips) == sum(map(len, pods.values())):  # each pod has one, which says who it is
+        for address, record in heard.ips.items():
+            yield address, (member.name, *pod_of(record)), record.identity
+        return
+    for group in pods.values():
+        for pod in group.values():
+            number = heard.ips[pod.addresses[0]].identity
+            for address in pod.addresses:
+                yield address, (member.name, pod.namespace, pod.name), number
 
 
 def _canonical(address: str) -> str:

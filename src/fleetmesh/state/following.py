@@ -149,6 +149,9 @@ class _Following:
 
     def _page(self, page: Listing, unseen: set[str]) -> Update:
         behind = len(self.prefix)
+        if not unseen:  # a list has each key once, so that none of these is known
+            self.known.update((intern(entry.key[behind:]), entry.revision) for entry in page.entries)
+            return Update(puts=page.entries, revision=page.revision)
         puts: list[Entry] = []
         for entry in page.entries:
             name = intern(entry.key[behind:])

@@ -248,8 +248,9 @@ def _read(piece: Piece) -> _Read:
     if piece.names is not None:
         gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
     read = _Read(piece.member, {}, {}, [(kind, name) for name in gone])
+    behind = piece._behind
     for entry in piece.puts:
-        name = piece.name(entry.key)
+        name = intern(entry.key[behind:])
         try:
             read.records[name] = decode(piece.kind, name, entry.value, piece.exporter)
         except WireError as error:

@@ -194,9 +194,10 @@ _known_zone = lru_cache(maxsize=4096)(_read_zone)
 
 def _of_addresses(found: Mapping[str, Any], backends: Mapping[str, PortMap]) -> Mapping[str, Any]:
     """With the addresses as `backends` has them; what is none is of no backend, and stays as it is."""
-    return MappingProxyType(
-        {
+    same = {address: found[address] for address in backends if address in found}
+    if len(same) < len(found):
+        same = {
             intern(text if text in backends else canonical(text) or text): value
             for text, value in found.items()
         }
-    )
+    return MappingProxyType(same)
