@@ -125,6 +125,24 @@ class TestManyWatchesOfOneStore:
             assert shown(await key.changes(1), BASE) == ["+a/1"]
             assert case.begun == 1
 
+    async def test_what_has_come_meanwhile_is_told_at_once_up_to_a_bound(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shared_watch, "MOST_TOGETHER", 3)
+        after = await case.put("a/0")
+        async with (
+            watching(case.store, f"{BASE}a/", after) as busy,
+            watching(case.store, f"{BASE}b/", after) as other,
+        ):
+            revisions = [await case.put(f"a/{number}", f"a/{number}x", "b/0") for number in range(3)]
+            last = await case.put("a/3", "b/1")
+            await other.changes(4)
+
+            told = [await busy.next() for _ in range(3)]
+
+        assert [each.revision for each in told] == [*revisions[:2], last]
+        assert [len(each.changes) for each in told] == [2, 2, 3]
+
     async def test_end_with_the_last_and_begin_anew(self, case: Case) -> None:
         for round_ in range(1, 3):
             after = (await case.inner.list("")).revision

@@ -19,11 +19,14 @@ MOST_KEPT = 5_000
 MOST_WAITING = 10_000
 """Changes that wait for readers; then nothing more is asked of the store until they have read on."""
 
-GATHERING, LONGEST_GATHERING = 0.0005, 0.1
+GATHERING, LONGEST_GATHERING = 0.0005, 0.25
 """
 Seconds for each change that readers were woken for, and at most, that they are not woken again: where more
 than 2,000 changes a second come, what comes meanwhile costs little more than the first of it.
 """
+
+MOST_TOGETHER = 1_000
+"""Changes that a reader is told at once, but where one transaction had more."""
 
 PATIENCE = 5.0
 """Seconds that nobody reads on, until the one for whom most is waiting is not waited for any more."""
@@ -269,12 +272,24 @@ class Reader:
             self._news.clear()
             await self._news.wait()
         if self._events:
-            events = self._events.popleft()
-            self._wait(-len(events.changes))
-            return events
+            return self._take()
         if self._error is not None:
             raise self._error.with_traceback(None)
         return None
+
+    def _take(self) -> Events:
+        """A mark, or the changes that wait, as if they were one: each time costs more than a change."""
+        first = self._events.popleft()
+        if not self._events or not first.changes:
+            self._wait(-len(first.changes))
+            return first
+        revision, changes = first.revision, list(first.changes)
+        while self._events and len(changes) + len(self._events[0].changes) <= MOST_TOGETHER:
+            events = self._events.popleft()
+            revision = events.revision
+            changes += events.changes
+        self._wait(-len(changes))
+        return Events(revision, tuple(changes))
 
     def _wait(self, more: int) -> None:
         self.waiting += more

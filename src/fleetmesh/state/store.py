@@ -73,7 +73,7 @@ class Events:
     What happened, in order; a deletion is a `Delete`.
 
     Attributes:
-        revision: Everything up to it has been told. Without events it is a progress mark.
+        revision: Everything up to it has been told. Without changes it is a progress mark.
     """
 
     revision: int
@@ -147,8 +147,9 @@ class Store(Protocol):
     def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
         """
         What happens to keys that begin with a prefix, from the revision behind `after` on, nothing left out
-        and nothing told twice. All changes of one revision come in one `Events`. Progress marks come now and
-        then, so that one who resumes need not go back far. Does not end by itself: raises when it breaks.
+        and nothing told twice. All changes of one revision come in one `Events`, and those of several may.
+        Progress marks come now and then, so that one who resumes need not go back far. Does not end by
+        itself: raises when it breaks.
 
         Args:
             exact: It is not a prefix but one key, as in `pages`.
