@@ -27,6 +27,7 @@ void register_mesh(pybind11::module_& module);
 void register_snapshot(pybind11::module_& module);
 void register_tables(pybind11::module_& module);
 void register_datapath(pybind11::module_& module);
+void register_wire(pybind11::module_& module);
 
 // What a Service says, with names as strings: a spec that belongs to no mesh yet.
 struct SpecArguments {

@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   fleetmesh::bindings::register_policy_tables(module);
   fleetmesh::bindings::register_datapath(module);
   fleetmesh::bindings::register_reachability(module);
+  fleetmesh::bindings::register_wire(module);
 }

@@ -24,6 +24,7 @@ __all__: list[str] = [
     "Snapshot",
     "Tables",
     "Transaction",
+    "WireReader",
     "maglev_fill",
     "maglev_fills",
     "maglev_movement",
@@ -741,6 +742,39 @@ class Reachability:
     ) -> int:
         """
         The number of a list of spans.
+        """
+
+class WireReader:
+    """
+    Reads values of a store, of the kinds ip and services, where they are in exactly the form in which Cilium writes them and pass all checks; all else it leaves to others, and refuses nothing.
+    """
+    def __init__(
+        self,
+        ip_record: type,
+        service_record: type,
+        nothing: typing.Any,
+        most_bytes: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        The classes of records; what a map without entries is; how long a value may be.
+        """
+    def ips(
+        self,
+        names: list[str],
+        values: list[bytes],
+        cluster: str,
+        cluster_id: int,
+        first_identity: typing.SupportsInt | typing.SupportsIndex,
+        end_of_identities: typing.SupportsInt | typing.SupportsIndex,
+    ) -> list[typing.Any | None]:
+        """
+        A record for each name and value, None for what it leaves. Raises ValueError if there are not as many of the ones as of the others, TypeError if one is no str or bytes.
+        """
+    def services(
+        self, names: list[str], values: list[bytes], cluster: str, cluster_id: int
+    ) -> list[typing.Any | None]:
+        """
+        As `ips`.
         """
 
 def maglev_fill(

@@ -19,7 +19,7 @@ import attrs
 
 from fleetmesh.errors import WireError
 from fleetmesh.mesh.hearing import hear_all
-from fleetmesh.state.codecs import decode
+from fleetmesh.state.codecs import decode_all
 from fleetmesh.state.collector import Bulk
 from fleetmesh.state.keys import prefix
 
@@ -249,10 +249,11 @@ def _read(piece: Piece) -> _Read:
         gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
     read = _Read(piece.member, {}, {}, [(kind, name) for name in gone])
     behind = piece._behind
-    for entry in piece.puts:
-        name = intern(entry.key[behind:])
-        try:
-            read.records[name] = decode(piece.kind, name, entry.value, piece.exporter)
-        except WireError as error:
-            read.rejected[name] = error
+    names = [intern(entry.key[behind:]) for entry in piece.puts]
+    values = [entry.value for entry in piece.puts]
+    for name, found in zip(names, decode_all(piece.kind, names, values, piece.exporter), strict=True):
+        if isinstance(found, WireError):
+            read.rejected[name] = found
+        else:
+            read.records[name] = found
     return read

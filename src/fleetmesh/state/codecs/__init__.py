@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import cast
 
+from fleetmesh import _core
 from fleetmesh.errors import WireError
 from fleetmesh.records import (
     EndpointsRecord,
@@ -20,6 +22,7 @@ from fleetmesh.records import (
     Record,
     ServiceRecord,
 )
+from fleetmesh.resources.model import EMPTY
 from fleetmesh.state.codecs import endpointslices, identities, ip, nodes, serviceexports, services
 from fleetmesh.state.codecs.cluster_config import (
     EXPORT_MODES,
@@ -38,6 +41,7 @@ __all__ = [
     "ClusterConfig",
     "Exporter",
     "decode",
+    "decode_all",
     "decode_config",
     "decode_time",
     "encode",
@@ -59,6 +63,8 @@ _DECODERS: Mapping[Kind, Callable[[str, bytes, Exporter], Record]] = MappingProx
         "identities": identities.decode,
     }
 )
+
+_CORE = _core.WireReader(IpRecord, ServiceRecord, EMPTY, MOST_BYTES)
 
 
 def encode(record: Record) -> bytes:
@@ -92,3 +98,36 @@ def decode(kind: Kind, name: str, value: bytes, exporter: Exporter) -> Record:
     if len(value) > MOST_BYTES:
         raise WireError("", f"is of {len(value)} bytes, expected {MOST_BYTES} at most")
     return _DECODERS[kind](name, value, exporter)
+
+
+def decode_all(
+    kind: Kind, names: list[str], values: list[bytes], exporter: Exporter
+) -> list[Record | WireError]:
+    """
+    What `decode` gives for each name and its value, or raises.
+
+    Of the kinds that a cluster has many of, the core reads what is in the very form in which Cilium writes
+    it.
+    """
+    found: list[Record | None]
+    match kind:
+        case "ip":
+            numbers = exporter.identities
+            ips = _CORE.ips(names, values, exporter.cluster, exporter.cluster_id, numbers.start, numbers.stop)
+            found = cast("list[Record | None]", ips)
+        case "services":
+            read = _CORE.services(names, values, exporter.cluster, exporter.cluster_id)
+            found = cast("list[Record | None]", read)
+        case _:
+            found = [None] * len(names)
+    return [
+        _decode(kind, name, value, exporter) if record is None else record
+        for record, name, value in zip(found, names, values, strict=True)
+    ]
+
+
+def _decode(kind: Kind, name: str, value: bytes, exporter: Exporter) -> Record | WireError:
+    try:
+        return decode(kind, name, value, exporter)
+    except WireError as error:
+        return error
