@@ -60,13 +60,13 @@ std::uint16_t port_number(int port) {
 }
 
 void set_slice(PyTransaction& t, long long id, const std::string& space, const std::string& service,
-               const std::string& slice, const std::vector<Endpoint>& endpoints,
-               const std::vector<Port>& ports, int weight) {
+               const std::string& slice, std::vector<Endpoint> endpoints, const std::vector<Port>& ports,
+               int weight) {
   std::vector<EndpointFacts> endpoint_facts;
   endpoint_facts.reserve(endpoints.size());
-  for (const auto& [addresses, conditions, node, hostname, zone, for_zones] : endpoints)
-    endpoint_facts.push_back(
-        {addresses, static_cast<std::uint8_t>(conditions), node, hostname, zone, for_zones});
+  for (auto& [addresses, conditions, node, hostname, zone, for_zones] : endpoints)
+    endpoint_facts.push_back({std::move(addresses), static_cast<std::uint8_t>(conditions), std::move(node),
+                              std::move(hostname), std::move(zone), std::move(for_zones)});
   std::vector<PortFacts> port_facts;
   port_facts.reserve(ports.size());
   for (const auto& [name, protocol, port] : ports)

@@ -40,11 +40,26 @@ const std::string& Interner::text(StringId id) const {
   return (*chunk)[id % kChunk];
 }
 
+namespace {
+
+void require_part(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) throw std::invalid_argument("a name has a NUL character");
+}
+
+}  // namespace
+
 StringId Interner::list(const std::vector<std::string>& parts) {
-  std::string joined;
-  for (const auto& part : parts) {
-    if (part.find('\0') != std::string::npos) throw std::invalid_argument("a name has a NUL character");
-    if (&part != &parts.front()) joined += '\0';
+  if (parts.empty()) return id("");
+  return list(parts.front(), std::span(parts).subspan(1));
+}
+
+StringId Interner::list(const std::string& first, std::span<const std::string> rest) {
+  require_part(first);
+  if (rest.empty()) return id(first);
+  std::string joined = first;
+  for (const auto& part : rest) {
+    require_part(part);
+    joined += '\0';
     joined += part;
   }
   return id(joined);

@@ -287,6 +287,7 @@ Transaction::SliceRows Transaction::slice_rows(const SliceKey& key,
   struct Names {
     std::vector<std::string> named;
     bool unnamed = false;
+    StringId list = 0;
   };
   std::map<std::pair<std::uint8_t, std::uint16_t>, Names> by_port;
   for (const auto& port : ports) {
@@ -296,33 +297,35 @@ Transaction::SliceRows Transaction::slice_rows(const SliceKey& key,
     else
       names.named.push_back(port.name);
   }
-  std::map<Address, const EndpointFacts*> by_address;  // the later one decides
+  std::vector<std::pair<Address, const EndpointFacts*>> by_address;
+  by_address.reserve(endpoints.size());
   for (const auto& endpoint : endpoints)
     for (const auto& text : endpoint.addresses)
-      if (const auto address = Address::parse(text)) by_address[*address] = &endpoint;
+      if (const auto address = Address::parse(text)) by_address.emplace_back(*address, &endpoint);
+  std::stable_sort(by_address.begin(), by_address.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
 
   SliceRows rows;
   rows.reserve(by_address.size() * by_port.size());
   for (auto& [port, names] : by_port) {
     std::sort(names.named.begin(), names.named.end());
     names.named.erase(std::unique(names.named.begin(), names.named.end()), names.named.end());
+    names.list = strings.list(names.named);
   }
-  for (const auto& [address, endpoint] : by_address) {
+  for (std::size_t at = 0; at < by_address.size(); ++at) {
+    const auto& [address, endpoint] = by_address[at];
+    if (at + 1 < by_address.size() && by_address[at + 1].first == address) continue;  // the later one decides
     Row row;
     row.node = strings.id(endpoint->node);
     row.hostname = strings.id(endpoint->hostname);
-    if (!endpoint->zone.empty()) {
-      std::vector<std::string> zone{endpoint->zone};
-      zone.insert(zone.end(), endpoint->for_zones.begin(), endpoint->for_zones.end());
-      row.zone = strings.list(zone);
-    }
+    if (!endpoint->zone.empty()) row.zone = strings.list(endpoint->zone, endpoint->for_zones);
     row.weight = weight;
     row.state = state_of(endpoint->conditions, weight == 0);
     row.exportable = endpoint->conditions & (kReady | kServing);
     // Records list an address without ports too, and so it hides the address in older slices.
     if (by_port.empty() && row.exportable) rows.emplace_back(RowKey(key.slice, address, 0, kNoProtocol), row);
     for (const auto& [port, names] : by_port) {
-      row.names = strings.list(names.named);
+      row.names = names.list;
       row.unnamed = names.unnamed;
       row.ingress_dummy = address == kIngressDummy && port.second == kIngressDummyPort;
       rows.emplace_back(RowKey(key.slice, address, port.second, port.first), row);
@@ -372,13 +375,19 @@ void Transaction::replace_slice(const SliceKey& key, const SliceRows& rows) {
   ++state_.revision;
   Offer& offer = state_.offers[offer_key];
   const OfferSaid before(offer);
-  for (const auto& [row_key, row] : old) drop_row(offer, row_key, row);
+  // Both are sorted, and mostly one endpoint of many is another.
   auto next = rows.begin();
   for (const auto& [row_key, row] : old) {
-    while (next != rows.end() && next->first < row_key) ++next;
-    if (next == rows.end() || next->first != row_key) offer.rows.erase(row_key);
+    for (; next != rows.end() && next->first < row_key; ++next) put_row(offer, next->first, next->second);
+    const bool stays = next != rows.end() && next->first == row_key;
+    if (!stays || next->second != row) drop_row(offer, row_key, row);
+    if (!stays)
+      offer.rows.erase(row_key);
+    else if (next->second != row)
+      put_row(offer, row_key, next->second);
+    if (stays) ++next;
   }
-  for (const auto& [row_key, row] : rows) put_row(offer, row_key, row);
+  for (; next != rows.end(); ++next) put_row(offer, next->first, next->second);
   if (rows.empty())
     state_.slices.erase(key);
   else

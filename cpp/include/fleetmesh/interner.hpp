@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -31,6 +32,7 @@ class Interner {
 
   // Lists are kept as one string, the parts joined by NUL.
   StringId list(const std::vector<std::string>& parts);
+  StringId list(const std::string& first, std::span<const std::string> rest);
   std::vector<std::string> parts(StringId id) const;
 
  private:
