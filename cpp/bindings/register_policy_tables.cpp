@@ -5,7 +5,9 @@
 #include <array>
 #include <cstring>
 #include <stdexcept>
+#include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings.hpp"
@@ -32,9 +34,9 @@ using policy::AddressBook;
 using policy::PolicyTables;
 using policy::PolicyTablesMaker;
 
-Address parsed(const std::string& text) {
+Address parsed(std::string_view text) {
   const auto address = Address::parse(text);
-  if (!address) throw std::invalid_argument("address " + text + " is none");
+  if (!address) throw std::invalid_argument("address " + std::string(text) + " is none");
   return *address;
 }
 
@@ -77,6 +79,17 @@ void register_policy_tables(py::module_& module) {
             self.set(parsed(address), {identity, cluster, 0});
           },
           py::arg("address"), py::arg("identity"), py::arg("cluster"))
+      .def(
+          "set_all",
+          [](AddressBook& self, const std::vector<std::string_view>& addresses,
+             const std::vector<std::pair<std::uint32_t, ClusterId>>& whom) {
+            if (addresses.size() != whom.size())
+              throw std::invalid_argument(std::to_string(addresses.size()) + " addresses of " +
+                                          std::to_string(whom.size()));
+            for (std::size_t i = 0; i < addresses.size(); ++i)
+              self.set(parsed(addresses[i]), {whom[i].first, whom[i].second, 0});
+          },
+          py::arg("addresses"), py::arg("whom"), "(identity, cluster) at each address.")
       .def(
           "remove", [](AddressBook& self, const std::string& address) { self.remove(parsed(address)); },
           py::arg("address"))

@@ -536,6 +536,16 @@ class AddressBook:
         identity: typing.SupportsInt | typing.SupportsIndex,
         cluster: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
+    def set_all(
+        self,
+        addresses: collections.abc.Sequence[str],
+        whom: collections.abc.Sequence[
+            tuple[typing.SupportsInt | typing.SupportsIndex, typing.SupportsInt | typing.SupportsIndex]
+        ],
+    ) -> None:
+        """
+        (identity, cluster) at each address.
+        """
 
 class PolicyTables:
     """

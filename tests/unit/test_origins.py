@@ -98,7 +98,7 @@ def test_everything_that_is_kept_has_the_new_line(meshes: tuple[fm.Mesh, fm.Mesh
         )
 
     assert kept[0] == kept[1]
-    for name in ("nodes", "in_force", "slices", "endpoints", "derived", "workloads", "pods", "exports"):
+    for name in ("nodes", "in_force", "slices", "endpoints", "derived", "workloads", "running", "exports"):
         assert kept[1][name], name
 
 

@@ -111,6 +111,10 @@ class CowMap(Mapping[K, V]):
                     if one is None or two is None or one[1] is not two[1]:
                         yield key
 
+    def unordered(self) -> Iterator[tuple[K, V]]:
+        """Every key with its value, in any order, which costs less."""
+        return ((key, value) for shard in self._shards for key, (_, value) in shard.items())
+
     def _entries(self) -> Iterator[tuple[K, tuple[int, V]]]:
         for shard in self._shards:
             yield from shard.items()

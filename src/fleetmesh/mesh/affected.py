@@ -65,8 +65,7 @@ def _touched(dirty: Dirty, stores: list[Store]) -> Iterator[str]:
     for store in stores:
         # Those that are heard come and go by their addresses.
         for namespace, name in dirty.identified if store.heard else dirty.running_pods | dirty.identified:
-            pod = store.pods.group(namespace).get(name)
-            yield from map(_prefix, () if pod is None else pod.addresses)
+            yield from map(_prefix, store.addresses_of(namespace, name))
         for host in dirty.hosts:
             yield from map(_prefix, _addresses_of_node(store, host))
 

@@ -247,7 +247,7 @@ class Change:
         cilium_objects.take_back(self, member)
         for name in list(store.imports):
             Imports(self).forget(member, name)
-        store.derived, store.pods = CowGroups(), CowGroups()
+        store.derived, store.running = CowGroups(), CowGroups()
         store.identified, store.identities, store.held = CowGroups(), CowMap(), CowMap()
         store.in_force, store.expanded = CowGroups(), CowMap()
         self.allocations.forget(member.name)

@@ -115,7 +115,7 @@ class Controllers:
             elif (namespace, name) not in wanted:
                 self.change.trouble(member, ("nodes", ("Pod", namespace, name)), None)
                 known = stand_in(store, (namespace, name))
-                running = store.pods.group(namespace).get(name)
+                running = store.running.group(namespace).get(name)
                 if known is not None:
                     wanted[namespace, name] = known
                 elif (
@@ -155,7 +155,7 @@ class Controllers:
         store, change = member._store, self.change
         touched: list[Pod] = []
         for namespace, name in sorted(gone):
-            old = store.pods.pop(namespace, name)
+            old = store.running.pop(namespace, name)
             if old is not None:
                 touched.append(old)
             change.allocations.release(member.name, "pod", [f"{namespace}/{name}"])
@@ -165,9 +165,9 @@ class Controllers:
             member.name, "pod", [key_of(pod) for pod in batch if not needs_address(pod)]
         )
         for pod in self._addressed(member, batch):
-            old = store.pods.group(pod.namespace).get(pod.name)
+            old = store.running.group(pod.namespace).get(pod.name)
             if old != pod:
-                store.pods.put(pod.namespace, pod.name, pod)
+                store.running.put(pod.namespace, pod.name, pod)
                 touched += [pod] if old is None else [old, pod]
         return touched
 
@@ -251,7 +251,7 @@ class Controllers:
         store = member._store
         if service.selector:
             wanted = service.selector.items()
-            found = store.pods.group(service.namespace)
+            found = store.running.group(service.namespace)
             pods = [found[name] for name in sorted(found) if wanted <= found[name].labels.items()]
             return derive_slices(service, pods, zone_of_node)
         endpoints = store.endpoints.get((service.namespace, service.name))

@@ -169,9 +169,9 @@ class Deciding:
         member = old.members[name]
         for labels in member._store.identities:
             self._forget(member, labels)
-        for pods in member._store.pods.values():
-            for pod in pods.values():
-                self.whereabouts.unsettle(member, pod)
+        for namespace, pods in member._store.pods.items():
+            for pod in pods:
+                self.whereabouts.unsettle(member, namespace, pod)
         self.whereabouts.unsettle_nodes(name)
 
     def _know(self, name: str, labels: LabelSet) -> None:
@@ -189,12 +189,8 @@ class Deciding:
             self.registry.forget(self.identity(member, labels).number)
 
     def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
-        before = old.members[name]._store.pods.group(namespace).get(pod)
-        after = self.view.members[name]._store.pods.group(namespace).get(pod)
-        if before is not None:
-            self.whereabouts.unsettle(old.members[name], before)
-        if after is not None:
-            self.whereabouts.settle(self.view.members[name], after)
+        self.whereabouts.unsettle(old.members[name], namespace, pod)
+        self.whereabouts.settle(self.view.members[name], namespace, pod)
 
     # Who is there
 

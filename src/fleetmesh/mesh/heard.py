@@ -4,9 +4,9 @@ What is known of a member that another process runs: its records, as it publishe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -15,11 +15,9 @@ from fleetmesh.policy.labels import Label, LabelSet
 from fleetmesh.policy.registry import FIRST_OF_PODS, RESERVED, labels_of_reserved
 
 if TYPE_CHECKING:
+    from fleetmesh.mesh.heard_pods import Records
     from fleetmesh.mesh.store import Name
     from fleetmesh.records import EndpointsRecord, ExportRecord, IpRecord, NodeRecord, ServiceRecord
-    from fleetmesh.resources.model import Pod
-
-V_co = TypeVar("V_co", covariant=True)
 
 RecordKey: TypeAlias = tuple[str, str]
 """
@@ -41,6 +39,7 @@ class Heard:
     Attributes:
         identities: Number -> labels.
         ips: Address -> its record; networks too, which are nobody's.
+        pods: Namespace and name -> the records of its addresses.
         carriers: Number of an identity -> how many pods have it.
         numbers: Labels -> the numbers that they have, of those that pods have.
         endpoints: Service -> slice -> its record, in mode `strict`, which reads their conditions.
@@ -52,6 +51,7 @@ class Heard:
     service_of: CowMap[Name, str] = attrs.field(factory=CowMap)
     identities: CowMap[int, LabelSet] = attrs.field(factory=CowMap)
     ips: CowMap[str, IpRecord] = attrs.field(factory=CowMap)
+    pods: CowMap[Name, Records] = attrs.field(factory=CowMap)
     carriers: CowMap[int, int] = attrs.field(factory=CowMap)
     numbers: CowMap[LabelSet, frozenset[int]] = attrs.field(factory=CowMap)
     exports: CowMap[Name, ExportRecord] = attrs.field(factory=CowMap)
@@ -93,10 +93,6 @@ class Heard:
                 return list(map("/".join, self.exports))
         raise ValueError(f"record kind {kind!r}; expected {', '.join(RECORD_KINDS)}")
 
-    def labels_at(self, address: str) -> LabelSet:
-        """Of the identity at an address that has a record."""
-        return self.labels_of(self.ips[address].identity)
-
     def labels_of(self, number: int) -> LabelSet:
         """What an identity is known by."""
         if number < FIRST_OF_PODS:
@@ -105,52 +101,6 @@ class Heard:
 
 
 _MAPS = tuple(field.name for field in attrs.fields(Heard))
-
-
-def pod_of(record: IpRecord) -> Name:
-    """Whose address it is; an address that is nobody's stands for itself."""
-    return (record.namespace, record.pod or record.address)
-
-
-class Groups(Protocol[V_co]):
-    """Namespace -> name -> value, as it is read."""
-
-    def group(self, key: str) -> Mapping[str, V_co]:
-        """Of one namespace; empty where there is none."""
-
-    def items(self) -> Iterable[tuple[str, Mapping[str, V_co]]]:
-        """Of all."""
-
-
-@attrs.frozen
-class LabelsOfPods:
-    """Namespace -> name of a pod -> the labels of its identity, by the records of its addresses."""
-
-    _heard: Heard
-    _pods: CowGroups[str, str, Pod]
-
-    def group(self, key: str) -> Mapping[str, LabelSet]:
-        """Of one namespace; empty where there is none."""
-        return _OfNamespace(self._heard, self._pods.group(key))
-
-    def items(self) -> Iterator[tuple[str, Mapping[str, LabelSet]]]:
-        """Of all."""
-        return ((namespace, self.group(namespace)) for namespace in self._pods)
-
-
-@attrs.frozen
-class _OfNamespace(Mapping[str, "LabelSet"]):
-    _heard: Heard
-    _pods: Mapping[str, Pod]
-
-    def __getitem__(self, name: str) -> LabelSet:
-        return self._heard.labels_at(self._pods[name].addresses[0])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._pods)
-
-    def __len__(self) -> int:
-        return len(self._pods)
 
 
 @lru_cache(maxsize=1 << 15)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import attrs
 
 from fleetmesh.errors import MeshError
-from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, pod_of, unheard_labels
+from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, unheard_labels
+from fleetmesh.mesh.heard_pods import in_order, name_of
 from fleetmesh.mesh.identities import Numbered
 from fleetmesh.mesh.routing import export
 from fleetmesh.policy.registry import FIRST_OF_PODS
@@ -28,11 +29,8 @@ from fleetmesh.records import (
     ServiceRecord,
 )
 from fleetmesh.resources.model import (
-    ContainerPort,
     EndpointSlice,
     Node,
-    Pod,
-    PodTemplate,
     Protocol,
     Service,
     ServicePort,
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.delta import Delta
     from fleetmesh.mesh.dirty import Dirty
+    from fleetmesh.mesh.heard_pods import Records
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name, Store
@@ -112,8 +111,7 @@ def said_again(change: Change, member: Member) -> None:
         hearing.send_service(service)
     for exported in store.heard.exports:
         export(change, member, exported, present=True)
-    for namespace, pods in store.pods.items():
-        hearing.dirty.running_pods.update((namespace, pod) for pod in pods)
+    hearing.dirty.running_pods.update(store.heard.pods)
 
 
 def silenced(change: Change, member: Member) -> None:
@@ -221,53 +219,46 @@ class _Hearing:
 
     def _touch_relabelled(self, numbers: set[int]) -> None:
         """Pods whose identity is known by other labels than before are somebody else."""
-        ips = self.heard.ips
-        for namespace, pods in self.store.pods.items():
-            for name, pod in pods.items():
-                if ips[pod.addresses[0]].identity in numbers:
-                    self.dirty.identified.add((namespace, name))
+        self.dirty.identified.update(
+            name for name, records in self.heard.pods.items() if records[0].identity in numbers
+        )
 
     # Addresses
 
     def _ip(self, address: str, record: IpRecord | None) -> None:
-        ips, pods = self.heard.ips, self.store.pods
+        ips = self.heard.ips
         old = ips.get(address)
         if old == record:
             return
         self.dirty.heard_addresses.add(address)
-        after = None if record is None else pod_of(record)
-        if (
-            record is not None
-            and after is not None
-            and old is None
-            and "/" not in address
-            and after[1] not in pods.group(after[0])
-        ):  # a pod's first address, and mostly its only one
-            ips[address] = record
-            self._place(after, (address,))
-            return
-        names = [after] if old is None else list(dict.fromkeys((pod_of(old), after)))
-        known = [(each, pods.group(each[0]).get(each[1])) for each in names if each and "/" not in address]
-        for _, pod in known:
-            if pod is not None:
-                self._step(ips[pod.addresses[0]].identity, -1)
         if record is None:
             ips.pop(address)
         else:
             ips[address] = record
-        for name, pod in known:
-            rest = () if pod is None else tuple(each for each in pod.addresses if each != address)
-            self._place(name, _in_order((address, *rest)) if name == after else rest)
+        if "/" in address:
+            return  # a network is nobody's
+        before, after = (None if each is None else name_of(each) for each in (old, record))
+        if before is not None and before != after:
+            self._place(before, address, None)
+        if after is not None:
+            self._place(after, address, record)
 
-    def _place(self, name: Name, addresses: tuple[str, ...]) -> None:
-        """The record of its first address says who a pod is."""
-        if addresses:
-            record = self.heard.ips[addresses[0]]
-            self.store.pods.put(*name, _pod(name, record, addresses))
-            self._step(record.identity, 1)
-        else:
-            self.store.pods.pop(*name)
+    def _place(self, name: Name, address: str, record: IpRecord | None) -> None:
+        """A pod has an address, or has it no more."""
+        pods = self.heard.pods
+        known = pods.get(name)
         self.dirty.running_pods.add(name)
+        if known is None:
+            records: Records = () if record is None else (record,)
+        else:
+            self._step(known[0].identity, -1)
+            rest = tuple(each for each in known if each.address != address)
+            records = rest if record is None else in_order((record, *rest))
+        if records:
+            pods[name] = records
+            self._step(records[0].identity, 1)
+        else:
+            pods.pop(name)
 
     def _step(self, number: int, step: int) -> None:
         self._steps[number] = self._steps.get(number, 0) + step
@@ -409,32 +400,6 @@ def _texts(record: Record) -> Iterator[str]:
 
 def _pieces(heard: Heard, name: Name) -> Mapping[str, EndpointsRecord]:
     return heard.endpoints.group(name)
-
-
-def _in_order(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """IPv4 first, as Kubernetes has them in most clusters."""
-    return (
-        addresses if len(addresses) == 1 else tuple(sorted(addresses, key=lambda each: (":" in each, each)))
-    )
-
-
-def _pod(name: Name, record: IpRecord, addresses: tuple[str, ...]) -> Pod:
-    return Pod(
-        namespace=name[0],
-        name=name[1],
-        template=_template(record.service_account, record.named_ports),
-        addresses=addresses,
-        host_address=record.host,
-    )
-
-
-@lru_cache(maxsize=4096)
-def _template(account: str, ports: tuple[tuple[str, int, str], ...]) -> PodTemplate:
-    named = (
-        ContainerPort(name=name, container_port=port, protocol=cast("Protocol", protocol))
-        for name, port, protocol in ports
-    )
-    return PodTemplate(service_account=account or "default", ports=tuple(named))
 
 
 def _node_of(record: NodeRecord) -> Node:

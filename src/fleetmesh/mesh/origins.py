@@ -47,12 +47,12 @@ def renew(change: Change, member: Member, resource: Resource) -> None:
             _renew_node(store, resource)
         case Pod():
             store.declared_pods.put(namespace, name, resource)
-            _move(store.pods, namespace, name, resource)
+            _move(store.running, namespace, name, resource)
         case Workload():
             store.workloads.put(namespace, f"{resource.kind}/{name}", resource)
             made = store.expanded.get(resource.key, ())
             for pod in made:
-                _move(store.pods, namespace, pod, resource)
+                _move(store.running, namespace, pod, resource)
             _renew_trouble(change, member, (("Pod", namespace, pod) for pod in made), resource)
         case Service():
             store.services.put(namespace, name, resource)

@@ -119,7 +119,7 @@ class PublishedRecords:
         addresses: set[str] = set()
         numbers: set[int] = set()
         for name in {
-            *two.pods.differing(one.pods),
+            *two.running.differing(one.running),
             *two.identified.differing(one.identified),
             *two.claims.differing(one.claims),
         }:

@@ -12,7 +12,7 @@ import attrs
 from fleetmesh.findings import Finding
 from fleetmesh.identity import Ranges
 from fleetmesh.identity.cow import CowGroups, CowMap
-from fleetmesh.mesh.heard import LabelsOfPods
+from fleetmesh.mesh.heard_pods import HeardPods, labels_of_pods, pods_of
 from fleetmesh.resources.model import (
     CiliumNode,
     Endpoints,
@@ -30,7 +30,7 @@ from fleetmesh.resources.model import (
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.cilium_objects import Claim
-    from fleetmesh.mesh.heard import Groups, Heard
+    from fleetmesh.mesh.heard import Heard
     from fleetmesh.mesh.identities import Numbered
     from fleetmesh.policy import Rule
     from fleetmesh.policy.labels import LabelSet
@@ -73,7 +73,7 @@ class Store:
         in_force: The Service with the cluster IPs that it was given.
         slices: Service -> name of slice -> declared slice.
         derived: Service -> name of slice -> slice made of its pods, or mirrored from Endpoints.
-        declared_pods, pods: Namespace -> name -> Pod, as declared and as it runs.
+        declared_pods, running: Namespace -> name -> Pod, as declared and as it runs; see `pods`.
         identified: See `identity_of`; of a member of this process.
         identities: The labels of an identity -> its number, and how many pods have it.
         asking: The policies whose rules may conflict.
@@ -110,7 +110,7 @@ class Store:
     derived: CowGroups[Name, str, EndpointSlice] = attrs.field(factory=CowGroups)
     workloads: CowGroups[str, str, Workload] = attrs.field(factory=CowGroups)
     declared_pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
-    pods: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
+    running: CowGroups[str, str, Pod] = attrs.field(factory=CowGroups)
     identified: CowGroups[str, str, LabelSet] = attrs.field(factory=CowGroups)
     identities: CowMap[LabelSet, Numbered] = attrs.field(factory=CowMap)
     held: CowMap[LabelSet, tuple[Rule, ...]] = attrs.field(factory=CowMap)
@@ -144,18 +144,30 @@ class Store:
         return self.in_force.group(namespace).get(name)
 
     @property
-    def identity_of(self) -> Groups[LabelSet]:
+    def pods(self) -> CowGroups[str, str, Pod] | HeardPods[Pod]:
+        """Namespace -> name -> Pod, as it runs."""
+        return self.running if self.heard is None else pods_of(self.heard)
+
+    @property
+    def identity_of(self) -> CowGroups[str, str, LabelSet] | HeardPods[LabelSet]:
         """
         Namespace -> name of a pod -> the labels of its identity; those on a node's network have none.
         """
-        return self.identified if self.heard is None else LabelsOfPods(self.heard, self.pods)
+        return self.identified if self.heard is None else labels_of_pods(self.heard)
 
     def labels_of(self, namespace: str, name: str) -> LabelSet | None:
         """Of a pod's identity; `None` for one on its node's network, or where there is no such pod."""
         if self.heard is None:
             return self.identified.group(namespace).get(name)
-        pod = self.pods.group(namespace).get(name)
-        return None if pod is None else self.heard.labels_at(pod.addresses[0])
+        records = self.heard.pods.get((namespace, name))
+        return None if records is None else self.heard.labels_of(records[0].identity)
+
+    def addresses_of(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Of a pod; none where there is no such pod."""
+        if self.heard is None:
+            pod = self.running.group(namespace).get(name)
+            return () if pod is None else pod.addresses
+        return tuple(each.address for each in self.heard.pods.get((namespace, name), ()))
 
     def own_slices(self, name: Name) -> list[EndpointSlice]:
         """The slices of a service, those of its own controllers too, in order of their last change."""

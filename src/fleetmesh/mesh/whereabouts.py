@@ -5,20 +5,18 @@ Who is at an address: the pods and nodes of a mesh.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from fleetmesh import _core
-from fleetmesh.mesh.heard import pod_of
 from fleetmesh.policy.registry import RESERVED
 
 if TYPE_CHECKING:
     from fleetmesh.mesh.heard import Heard
     from fleetmesh.mesh.viewpoint import MemberView
-    from fleetmesh.resources.model import Pod
 
 Address = IPv4Address | IPv6Address
 PodName = tuple[str, str, str]
@@ -66,28 +64,47 @@ class Whereabouts:
 
     def settle_all(self, member: MemberView) -> None:
         """All pods and nodes of a member have come."""
-        if member._store.heard is None:
-            for pods in member._store.pods.values():
-                for pod in pods.values():
-                    self.settle(member, pod)
+        if member._store.heard is not None:
+            self._settle_heard(member.name, member._store.heard)
         else:
-            known: dict[int, Whom] = {}  # what an identity is is worked out once
-            for address, name, number in _heard(member, member._store.heard):
-                whom = known.get(number)
-                if whom is None:
-                    whom = known[number] = self.identity(name)
-                self._settle(_canonical(address), name, whom)
+            for namespace, pods in member._store.running.items():
+                for pod in pods:
+                    self.settle(member, namespace, pod)
         self.settle_nodes(member)
 
-    def settle(self, member: MemberView, pod: Pod) -> None:
+    def _settle_heard(self, member: str, heard: Heard) -> None:
+        """All pods of a member that is heard, at once."""
+        whom_of: dict[int, Whom] = {}  # what an identity is is worked out once
+        found: dict[str, PodName] = {}
+        whom: list[Whom] = []
+        for (namespace, pod), records in heard.pods.unordered():
+            name = (member, namespace, pod)
+            number = records[0].identity
+            if number not in whom_of:
+                whom_of[number] = self.identity(name)
+            for record in records:
+                found[_canonical(record.address)] = name
+                whom.append(whom_of[number])
+        if len(found) == len(whom) and self._first.keys().isdisjoint(found):
+            self._first.update(found)
+            self.book.set_all(list(found), whom)
+        else:
+            for (namespace, pod), records in heard.pods.unordered():
+                self._settle_at(map(_canonical, (each.address for each in records)), (member, namespace, pod))
+
+    def settle(self, member: MemberView, namespace: str, pod: str) -> None:
         """A pod has come; one on its node's network has the node's address."""
-        for address in map(_canonical, pod.addresses):
-            name = (member.name, pod.namespace, pod.name)
-            if pod.template.host_network:
+        if _on_host(member, namespace, pod):
+            for address in _addresses(member, namespace, pod):
                 self._add_node(address, (member.name, member.cluster_id))
                 self._note(address)
-            else:
-                self._settle(address, name, self.identity(name))
+        else:
+            self._settle_at(_addresses(member, namespace, pod), (member.name, namespace, pod))
+
+    def _settle_at(self, addresses: Iterable[str], name: PodName) -> None:
+        whom = self.identity(name)
+        for address in addresses:
+            self._settle(address, name, whom)
 
     def _settle(self, address: str, name: PodName, whom: Whom) -> None:
         if self._first.setdefault(address, name) is name:
@@ -95,15 +112,16 @@ class Whereabouts:
         else:
             self._set_pods(address, sorted((*self._pods_at(address), name)))
 
-    def unsettle(self, member: MemberView, pod: Pod) -> None:
+    def unsettle(self, member: MemberView, namespace: str, pod: str) -> None:
         """It has gone."""
-        for address in map(_canonical, pod.addresses):
-            if pod.template.host_network:
+        on_host = _on_host(member, namespace, pod)
+        for address in _addresses(member, namespace, pod):
+            if on_host:
                 self._remove_node(address, (member.name, member.cluster_id))
                 self._note(address)
             else:
                 left = list(self._pods_at(address))
-                left.remove((member.name, pod.namespace, pod.name))
+                left.remove((member.name, namespace, pod))
                 self._set_pods(address, left)
 
     def _set_pods(self, address: str, pods: Sequence[PodName]) -> None:
@@ -158,18 +176,14 @@ class Whereabouts:
             self.book.remove(address)
 
 
-def _heard(member: MemberView, heard: Heard) -> Iterator[tuple[str, PodName, int]]:
-    """The addresses of a member that is heard, each with its pod and the number of the pod's identity."""
-    pods = member._store.pods
-    if len(heard.ips) == sum(map(len, pods.values())):  # each pod has one, which says who it is
-        for address, record in heard.ips.items():
-            yield address, (member.name, *pod_of(record)), record.identity
-        return
-    for group in pods.values():
-        for pod in group.values():
-            number = heard.ips[pod.addresses[0]].identity
-            for address in pod.addresses:
-                yield address, (member.name, pod.namespace, pod.name), number
+def _addresses(member: MemberView, namespace: str, pod: str) -> Iterator[str]:
+    return map(_canonical, member._store.addresses_of(namespace, pod))
+
+
+def _on_host(member: MemberView, namespace: str, pod: str) -> bool:
+    """One that is heard never is: nobody publishes those."""
+    found = member._store.running.group(namespace).get(pod)
+    return found is not None and found.template.host_network
 
 
 def _canonical(address: str) -> str:
