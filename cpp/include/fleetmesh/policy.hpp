@@ -137,7 +137,7 @@ struct Answer {
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
-class Verdicts;
+struct Verdicts;
 
 // What one endpoint is judged by. It follows the identities that come and go, and is of one thread, with its
 // repository.
