@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /* Any frames through the kernel's programs, in a process: what is read of them, and every rewrite. */
 #include "host_kernel.h"
-/* after what it stands on */
+/* after what it stands on; a table there has the name of a parameter, which no other compilation sees */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wshadow"
 #include "datapath/fleetmesh.bpf.c"
+#pragma clang diagnostic pop
 
 #include <stdio.h>
 
