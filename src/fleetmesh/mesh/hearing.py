@@ -72,14 +72,8 @@ def hear(change: Change, member: Member, put: Iterable[Record], withdrawn: Itera
         MeshError: The member is one of this process.
         ValueError: A record is of another cluster, or a key names no kind of records.
     """
-    store = change.store(member)
-    if store.heard is None:
-        raise MeshError(f"{member.name!r} belongs to this process: apply its resources instead")
-    hearing = _Hearing(change, member, store, store.heard, change.touch(member))
-    for record in put:
-        hearing.put(record)
-    for key in withdrawn:
-        hearing.withdraw(key)
+    hearing = _Hearing.of(change, member)
+    hearing.take(put, withdrawn)
     hearing.finish()
 
 
@@ -93,25 +87,29 @@ def hear_all(mesh: Mesh, said: Sequence[Said]) -> Delta:
     """
 
     def carry_out(change: Change) -> None:
+        hearing: dict[str, _Hearing] = {}
         for member, put, withdrawn in said:
             if change.members.get(member.name) is member:
-                hear(change, member, put, withdrawn)
+                if member.name not in hearing:
+                    hearing[member.name] = _Hearing.of(change, member)
+                hearing[member.name].take(put, withdrawn)
+        for each in hearing.values():
+            each.finish()
 
     return mesh._change(carry_out)
 
 
 def said_again(change: Change, member: Member) -> None:
     """Tell the core all that is known of a member that joins, comes back or was drained."""
-    store = change.store(member)
-    assert store.heard is not None
-    hearing = _Hearing(change, member, store, store.heard, change.touch(member))
-    for name in store.heard.nodes:
+    hearing = _Hearing.of(change, member)
+    store = hearing.store
+    for name in hearing.heard.nodes:
         hearing.send_node(store.nodes[name])
-    for service in store.heard.services:
+    for service in hearing.heard.services:
         hearing.send_service(service)
-    for exported in store.heard.exports:
+    for exported in hearing.heard.exports:
         export(change, member, exported, present=True)
-    hearing.dirty.running_pods.update(store.heard.pods)
+    hearing.dirty.running_pods.update(hearing.heard.pods)
 
 
 def silenced(change: Change, member: Member) -> None:
@@ -134,6 +132,21 @@ class _Hearing:
     dirty: Dirty
     _relabelled: dict[int, LabelSet | None] = attrs.field(factory=dict, init=False)
     _steps: dict[int, int] = attrs.field(factory=dict, init=False)
+
+    @classmethod
+    def of(cls, change: Change, member: Member) -> _Hearing:
+        """Begin."""
+        store = change.store(member)
+        if store.heard is None:
+            raise MeshError(f"{member.name!r} belongs to this process: apply its resources instead")
+        return cls(change, member, store, store.heard, change.touch(member))
+
+    def take(self, put: Iterable[Record], withdrawn: Iterable[RecordKey]) -> None:
+        """What came, then what went."""
+        for record in put:
+            self.put(record)
+        for key in withdrawn:
+            self.withdraw(key)
 
     def put(self, record: Record) -> None:
         if record.cluster != self.member.name:
@@ -237,9 +250,9 @@ class _Hearing:
             ips[address] = record
         if "/" in address:
             return  # a network is nobody's
-        before, after = (None if each is None else name_of(each) for each in (old, record))
-        if before is not None and before != after:
-            self._place(before, address, None)
+        after = None if record is None else name_of(record)
+        if old is not None and name_of(old) != after:
+            self._place(name_of(old), address, None)
         if after is not None:
             self._place(after, address, record)
 

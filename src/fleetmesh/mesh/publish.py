@@ -142,12 +142,11 @@ def _identities(view: Viewpoint, member: MemberView) -> Iterator[Record]:
 
 def _ips(view: Viewpoint, member: MemberView) -> Iterator[Record]:
     """Of an address that several pods claim, the first by name has it, as after a restart of Cilium."""
-    taken: set[str] = set()
+    found: dict[str, Record] = {}
     for _, pod in pods_of(view, member):
         for record in pod.addresses:
-            if record.address not in taken:
-                taken.add(record.address)
-                yield record
+            found.setdefault(record.address, record)
+    return (record for _, record in sorted(found.items()))
 
 
 def _exports(_: Viewpoint, member: MemberView) -> Iterator[Record]:
