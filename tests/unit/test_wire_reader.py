@@ -5,11 +5,11 @@ The core makes the records of what Cilium writes, shares what they have in commo
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
-from sys import intern
 from types import MappingProxyType
 from typing import Any
 
@@ -193,7 +193,7 @@ def test_a_value_of_more_than_16_mib_is_refused(
 
 
 def test_an_address_is_the_text_of_its_key() -> None:
-    name = intern("10.1.0." + str(len("four")))
+    name = sys.intern("10.1.0." + str(len("four")))
 
     (found,) = decode_all("ip", [name], [encode(IP)], EAST)
 
@@ -206,13 +206,13 @@ def test_what_addresses_have_in_common_is_there_once() -> None:
     one = read(IP)
     two = read(attrs.evolve(IP, address="10.1.0.5", pod="web-1"))
 
-    assert one.namespace is two.namespace is intern("shop")
-    assert one.service_account is two.service_account is intern("web")
+    assert one.namespace is two.namespace is sys.intern("shop")
+    assert one.service_account is two.service_account is sys.intern("web")
     assert one.host is two.host
     assert one.identity is two.identity
     assert one.named_ports is two.named_ports
-    assert one.named_ports[0][0] is intern("http")
-    assert one.named_ports[0][2] is intern("TCP")
+    assert one.named_ports[0][0] is sys.intern("http")
+    assert one.named_ports[0][2] is sys.intern("TCP")
     assert one.pod != two.pod
 
 
@@ -225,9 +225,9 @@ def test_what_services_have_in_common_is_there_once() -> None:
     assert ports is one.backends["10.1.0.5"] is two.backends["10.1.0.4"]
     assert ports is not one.backends["fd00::4"]
     assert one.zones["10.1.0.4"] is one.zones["10.1.0.5"] is two.zones["10.1.0.4"]
-    assert one.namespace is two.namespace is intern("shop")
-    assert next(iter(ports)) is intern("http")
-    assert ports["http"][0] is intern("TCP")
+    assert one.namespace is two.namespace is sys.intern("shop")
+    assert next(iter(ports)) is sys.intern("http")
+    assert ports["http"][0] is sys.intern("TCP")
     assert one.labels is one.selector
     assert list(map(id, one.zones)) == list(map(id, list(one.backends)[:2]))
     assert next(iter(one.hostnames)) is list(one.backends)[1]
@@ -285,6 +285,19 @@ def test_nothing_long_and_not_much_else_is_kept(record: Record) -> None:
 
     assert long < 1_000_000
     assert many < 8_000_000
+
+
+@OF_BOTH
+def test_nothing_is_left_of_records_that_are_let_go(record: Record) -> None:
+    value = encode(record)
+    assert read(record, value) == record
+    before = sys.getallocatedblocks()
+
+    for _ in range(1_000):
+        read(record, value)
+        read(record, value[:-1])
+
+    assert sys.getallocatedblocks() - before < 500
 
 
 def test_several_threads_read_the_same() -> None:
