@@ -7,7 +7,7 @@ records say what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -292,7 +292,7 @@ class _Hearing:
         old = self.heard.services.get(name)
         if old == record:
             return
-        known = {} if old is None else _slices(old, self._pieces(name))
+        known = () if old is None else _names_of_slices(old, self._pieces(name))
         if record is None:
             self.heard.services.pop(name)
             self.store.services.pop(*name)
@@ -301,12 +301,14 @@ class _Hearing:
             self.change.core.remove_service(self.member.cluster_id, *name)
         else:
             self.heard.services[name] = record
-            service = _service_of(record)
-            if self.store.service(*name) != service:
+            if old is None or not _is_same_service(old, record):
+                service = _service_of(record)
                 self.store.services.put(*name, service)
                 self.store.in_force.put(*name, service)
                 self._set_service(service)
-            self._set_slices(name, known, _slices(record, self._pieces(name)))
+            if old is None or not _has_same_backends(old, record):
+                # The core finds out which of them are others than before.
+                self._set_slices(name, dict.fromkeys(known), _slices(record, self._pieces(name)))
         self.dirty.exported.add(name)
 
     def send_service(self, name: Name) -> None:
@@ -318,7 +320,7 @@ class _Hearing:
         self.change.core.set_service(self.member.cluster_id, service.namespace, service.name, spec)
 
     def _set_slices(
-        self, name: Name, old: Mapping[str, SliceArguments], new: Mapping[str, SliceArguments]
+        self, name: Name, old: Mapping[str, SliceArguments | None], new: Mapping[str, SliceArguments]
     ) -> None:
         if self.store.drained:
             return
@@ -456,6 +458,22 @@ def _service_of(record: ServiceRecord) -> Service:
     )
 
 
+def _is_same_service(one: ServiceRecord, other: ServiceRecord) -> bool:
+    """Whether `_service_of` makes the same of both."""
+    return (
+        one.frontends == other.frontends
+        and (bool(one.frontends) or one.backends == other.backends)
+        and one.labels == other.labels
+        and one.selector == other.selector
+        and one.shared == other.shared
+    )
+
+
+def _has_same_backends(one: ServiceRecord, other: ServiceRecord) -> bool:
+    """Whether `_slices` makes the same of both."""
+    return one.backends == other.backends and one.zones == other.zones and one.hostnames == other.hostnames
+
+
 def _said(service: Service) -> ServiceAnnotations:
     """What the annotations of `_service_of` say, with all else that counts for it."""
     return _said_of(service.annotations is _GLOBAL, HEADLESS in service.labels, service.cluster_ip == "None")
@@ -494,6 +512,15 @@ def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dic
         zone, hints = record.zones.get(address, ("", ()))
         known[0].append(((address,), _READY_AND_SERVING, "", record.hostnames.get(address, ""), zone, hints))
     return {str(number): given for number, given in enumerate(by_ports.values())}
+
+
+def _names_of_slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> Collection[str]:
+    """Those of `_slices`."""
+    kinds = iter(record.backends.values())
+    first = next(kinds, None)
+    if first is not None and not pieces and all(each is first for each in kinds):
+        return ("0",)
+    return _slices(record, pieces)
 
 
 def _arguments(record: EndpointsRecord) -> SliceArguments | None:
