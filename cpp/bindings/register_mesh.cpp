@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <span>
@@ -75,6 +76,94 @@ void set_slice(PyTransaction& t, long long id, const std::string& space, const s
     throw std::invalid_argument("weight " + std::to_string(weight) + " is not within 0..65535");
   t.change->set_slice(cluster_id(t, id), space, service, slice, endpoint_facts, port_facts,
                       static_cast<std::uint16_t>(weight));
+}
+
+std::string string_of(PyObject* text) {
+  Py_ssize_t size = 0;
+  const char* bytes = PyUnicode_AsUTF8AndSize(text, &size);  // raises TypeError for what is no text
+  if (!bytes) throw py::error_already_set();
+  return {bytes, static_cast<std::size_t>(size)};
+}
+
+int int_of(PyObject* number) {
+  const long found = PyLong_AsLong(number);  // raises TypeError, OverflowError
+  if (found == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return static_cast<int>(std::clamp(found, -1L, 1L << 16));
+}
+
+std::pair<py::object, py::object> pair_of(py::handle of) {
+  const auto parts = py::cast<py::tuple>(of);
+  if (parts.size() != 2) throw py::value_error("expected a pair, got " + std::to_string(parts.size()));
+  return {parts[0], parts[1]};
+}
+
+// The endpoints of a service's record: addresses with the same ports are one slice. Mostly all of them have
+// one and the same object.
+class BackendsOfRecord {
+ public:
+  using Named = std::tuple<std::string, std::string, int>;  // as a record has a port: name, protocol, number
+
+  BackendsOfRecord(const py::dict& hostnames, const py::dict& zones) : hostnames_(hostnames), zones_(zones) {}
+
+  void add(PyObject* address, PyObject* ports) {
+    if (ports != known_ports_) {
+      known_ports_ = ports;
+      slice_ = slice_of(py::reinterpret_borrow<py::object>(ports));
+    }
+    EndpointFacts& endpoint = slices_[slice_].endpoints.emplace_back();
+    endpoint.addresses.push_back(string_of(address));
+    if (PyObject* found = PyDict_GetItemWithError(hostnames_.ptr(), address))
+      endpoint.hostname = string_of(found);
+    if (PyObject* found = PyDict_GetItemWithError(zones_.ptr(), address)) {
+      const auto [zone, hints] = pair_of(found);
+      endpoint.zone = string_of(zone.ptr());
+      for (const auto each : hints) endpoint.for_zones.push_back(string_of(each.ptr()));
+    }
+    if (PyErr_Occurred()) throw py::error_already_set();
+  }
+
+  const std::vector<SliceFacts>& slices() const { return slices_; }
+
+ private:
+  std::size_t slice_of(const py::object& ports) {
+    std::vector<Named> named;
+    for (const auto each : ports.attr("items")()) {
+      const auto [name, port] = pair_of(each);
+      const auto [protocol, number] = pair_of(port);
+      named.emplace_back(string_of(name.ptr()), string_of(protocol.ptr()), int_of(number.ptr()));
+    }
+    const auto [known, fresh] = by_ports_.try_emplace(std::move(named), slices_.size());
+    if (fresh) {
+      SliceFacts& slice = slices_.emplace_back();
+      for (const auto& [name, protocol, port] : known->first)
+        if (const int number = number_of(protocol))
+          slice.ports.push_back({name, static_cast<std::uint8_t>(number), port_number(port)});
+    }
+    return known->second;
+  }
+
+  // 0 for those that services don't have; Cilium has no frontend for them (pkg/loadbalancer/writer writer.go,
+  // `DefaultSelectBackends`).
+  static int number_of(std::string_view protocol) {
+    return protocol == "TCP" ? 6 : protocol == "UDP" ? 17 : protocol == "SCTP" ? 132 : 0;
+  }
+
+  const py::dict& hostnames_;
+  const py::dict& zones_;
+  PyObject* known_ports_ = nullptr;
+  std::size_t slice_ = 0;
+  std::map<std::vector<Named>, std::size_t> by_ports_;
+  std::vector<SliceFacts> slices_;
+};
+
+void set_backends(PyTransaction& t, long long id, const std::string& space, const std::string& service,
+                  const py::dict& backends, const py::dict& hostnames, const py::dict& zones,
+                  std::size_t before) {
+  BackendsOfRecord read(hostnames, zones);
+  PyObject* address = nullptr;
+  PyObject* ports = nullptr;
+  for (Py_ssize_t at = 0; PyDict_Next(backends.ptr(), &at, &address, &ports);) read.add(address, ports);
+  t.change->set_numbered_slices(cluster_id(t, id), space, service, read.slices(), before);
 }
 
 // One column of a bulk load: an array of exactly this type, or one value for all rows.
@@ -303,6 +392,14 @@ void register_mesh(py::module_& module) {
            "Endpoints are (addresses, conditions, node, hostname, zone, zones of hints), conditions "
            "bits 1 ready, 2 serving, 4 terminating; ports are (name, protocol, port); weight 0 is "
            "maintenance. Addresses that can't be parsed are left out.")
+      .def("set_backends", &set_backends, py::arg("cluster_id"), py::arg("namespace"), py::arg("service"),
+           py::arg("backends"), py::arg("hostnames"), py::arg("zones"), py::arg("before"),
+           "The endpoints of a service as its record has them: address -> port name -> (protocol, port); "
+           "address -> hostname; address -> (zone, zones of hints). They are slices `\"0\"`, `\"1\"` and so "
+           "on, one "
+           "for each set of ports, in the place of the `before` ones that there were. All are ready and "
+           "serving, "
+           "and of weight 100; protocols that services don't have are left out.")
       .def(
           "remove_slice",
           [](PyTransaction& t, long long id, const std::string& space, const std::string& service,

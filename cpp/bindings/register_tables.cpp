@@ -53,8 +53,7 @@ Names changed_since(const PyTables& t, const PyTables& older) {
   return names_of(t, ids);
 }
 
-std::vector<FrontendRow> frontends(const PyTables& t, const std::string& space, const std::string& name) {
-  const py::gil_scoped_release release;
+std::vector<FrontendRow> rows_of(const PyTables& t, const std::string& space, const std::string& name) {
   std::vector<FrontendRow> rows;
   const auto id = service_id(t.at, space, name);
   const CompiledService* service = id ? t.tables->service(*id) : nullptr;
@@ -67,6 +66,22 @@ std::vector<FrontendRow> frontends(const PyTables& t, const std::string& space, 
                       t.at.mesh->shared().strings.text(f.port_name), PySelection{selection});
   }
   return rows;
+}
+
+std::vector<FrontendRow> frontends(const PyTables& t, const std::string& space, const std::string& name) {
+  const py::gil_scoped_release release;
+  return rows_of(t, space, name);
+}
+
+std::vector<std::vector<FrontendRow>> filled(const PyTables& t, const Names& names) {
+  const py::gil_scoped_release release;
+  std::vector<std::vector<FrontendRow>> found;
+  found.reserve(names.size());
+  for (const auto& [space, name] : names) {
+    found.push_back(rows_of(t, space, name));
+    for (const auto& row : found.back()) std::get<PySelection>(row).selection->table();
+  }
+  return found;
 }
 
 std::vector<BackendRow> backends(const PySelection& s) {
@@ -87,7 +102,9 @@ py::array view_of(const std::shared_ptr<const maglev::Table>& table, const Rank*
 
 py::array ranks(const PySelection& s) {
   std::shared_ptr<const maglev::Table> table;
-  {
+  if (s.selection->is_filled()) {  // who has let go of the interpreter may wait long for it
+    table = s.selection->shared_table();
+  } else {
     const py::gil_scoped_release release;
     table = s.selection->shared_table();
   }
@@ -139,6 +156,10 @@ void register_tables(py::module_& module) {
       .def("services", &services, "(namespace, name) of every service with a frontend, sorted.")
       .def("frontends", &frontends, py::arg("namespace"), py::arg("name"),
            "(type, internal, address, port, protocol, port name, selection) each.")
+      .def("filled", &filled, py::arg("services"),
+           "`frontends` of each (namespace, name), with the Maglev tables filled. The interpreter is let go "
+           "of "
+           "once.")
       .def(
           "advance",
           [](const PyTables& t, const Snapshot& snapshot) {

@@ -46,7 +46,11 @@ py::object interned(std::string_view text) {
   return owned(made);
 }
 
-py::object read_only(const py::dict& made) { return owned(PyDictProxy_New(made.ptr())); }
+// Nothing of it leads back to it, so that the collector of cycles need not look at its entries.
+py::object read_only(const py::dict& made) {
+  PyObject_GC_UnTrack(made.ptr());
+  return owned(PyDictProxy_New(made.ptr()));
+}
 
 void put(const py::dict& into, const py::object& key, const py::object& value) {
   if (PyDict_SetItem(into.ptr(), key.ptr(), value.ptr()) < 0) throw py::error_already_set();

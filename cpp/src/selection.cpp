@@ -63,6 +63,7 @@ std::shared_ptr<const maglev::Table> Selection::shared_table() const {
   std::call_once(built_, [&] {
     if (in_use_ > 0)
       table_ = caches_->tables.get(options_.size, options_.seed, std::span(ranked_).first(in_use_));
+    filled_.store(true, std::memory_order_release);
   });
   return table_;
 }

@@ -351,6 +351,19 @@ void Transaction::remove_slice(ClusterId member, std::string_view space, std::st
     replace_slice(key, {});
 }
 
+void Transaction::set_numbered_slices(ClusterId member, std::string_view space, std::string_view service,
+                                      const std::vector<SliceFacts>& slices, std::size_t before) {
+  require_member(member);
+  SliceKey key{shared().services.id(space, service), member, 0};
+  for (std::size_t i = 0; i < std::max(slices.size(), before); ++i) {
+    key.slice = shared().strings.id(std::to_string(i));
+    if (i < slices.size())
+      replace_slice(key, slice_rows(key, slices[i].endpoints, slices[i].ports, kDefaultWeight));
+    else
+      replace_slice(key, {});
+  }
+}
+
 void Transaction::drop_row(Offer& offer, const RowKey& key, const Row& row) const {
   offer.count(key, row, false);
   offer.rows_digest -= record_hash(key, row, mesh_->strict());

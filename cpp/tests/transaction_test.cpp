@@ -58,6 +58,58 @@ TEST(Transaction, equal_content_touches_nothing) {
   EXPECT_TRUE(fleet.set_slice(1, "echo", {"10.1.0.1"}).touched.empty());
 }
 
+SliceFacts slice_of(const std::vector<std::string>& addresses, std::uint16_t port) {
+  SliceFacts slice;
+  for (const auto& address : addresses)
+    slice.endpoints.push_back({{address}, kReady | kServing, "", "", "", {}});
+  slice.ports = {{"http", 6, port}};
+  return slice;
+}
+
+TEST(Transaction, numbered_slices_take_the_place_of_as_many_as_there_were) {
+  Fleet fleet({1});
+  fleet.set_service(1, "echo", fleet.spec("10.100.0.1"));
+  const auto set = [&](const std::vector<SliceFacts>& slices, std::size_t before) {
+    Transaction change(fleet.mesh);
+    change.set_numbered_slices(1, "shop", "echo", slices, before);
+    change.commit();
+  };
+  set({slice_of({"10.1.0.1"}, 80), slice_of({"no address"}, 81), slice_of({"10.1.0.2"}, 82)}, 0);
+  EXPECT_EQ(fleet.backends(1, "echo"), (Backends{"1:10.1.0.1", "1:10.1.0.2"}));
+  set({slice_of({"10.1.0.3"}, 80)}, 3);
+  EXPECT_EQ(fleet.backends(1, "echo"), (Backends{"1:10.1.0.3"}));
+  EXPECT_EQ(fleet.mesh->state()->slices.size(), 1U);
+  set({}, 1);
+  EXPECT_EQ(fleet.mesh->state()->slices.size(), 0U);
+}
+
+TEST(Transaction, a_slice_is_what_it_would_be_without_what_it_was) {
+  const std::vector<Backends> steps = {{"10.1.0.1", "10.1.0.3", "10.1.0.5"},
+                                       {"10.1.0.1", "10.1.0.2", "10.1.0.5"},
+                                       {"10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.4"},
+                                       {"10.1.0.0", "10.1.0.6"},
+                                       {"10.1.0.6"},
+                                       {"10.1.0.0", "10.1.0.1", "10.1.0.6", "10.1.0.7"}};
+  for (const auto conditions : {kReady | kServing, kServing | kTerminating}) {
+    Fleet fleet({1});
+    fleet.set_service(1, "echo", fleet.spec("10.100.0.1"));
+    for (const auto& addresses : steps) {
+      fleet.set_slice(1, "echo", addresses, static_cast<std::uint8_t>(conditions));
+      Fleet fresh({1});
+      fresh.set_service(1, "echo", fresh.spec("10.100.0.1"));
+      fresh.set_slice(1, "echo", addresses, static_cast<std::uint8_t>(conditions));
+      EXPECT_EQ(fleet.backends(1, "echo"), fresh.backends(1, "echo"));
+      const Offer& offer = *fleet.mesh->state()->offers.find({fleet.service("echo"), 1});
+      const Offer& expected = *fresh.mesh->state()->offers.find({fresh.service("echo"), 1});
+      EXPECT_EQ(offer.rows_digest, expected.rows_digest);
+      EXPECT_EQ(offer.rows.size(), expected.rows.size());
+      EXPECT_EQ(offer.uneven, expected.uneven);
+    }
+    fleet.set_slice(1, "echo", {"10.1.0.6"}, kReady | kServing);
+    EXPECT_EQ(fleet.backends(1, "echo"), Backends{"1:10.1.0.6"});
+  }
+}
+
 TEST(Transaction, viewers_with_equal_inputs_are_one_class) {
   Fleet fleet({1, 2, 3});
   for (const auto id : ids({1, 2, 3}))

@@ -232,6 +232,12 @@ class Tables:
         """
         (namespace, name) of the services that are not the same in older tables of the viewer.
         """
+    def filled(
+        self, services: collections.abc.Sequence[tuple[str, str]]
+    ) -> list[list[tuple[int, bool, str, int, int, str, Selection]]]:
+        """
+        `frontends` of each (namespace, name), with the Maglev tables filled. The interpreter is let go of once.
+        """
     def frontends(self, namespace: str, name: str) -> list[tuple[int, bool, str, int, int, str, Selection]]:
         """
         (type, internal, address, port, protocol, port name, selection) each.
@@ -299,6 +305,19 @@ class Transaction:
     def remove_slice(
         self, cluster_id: typing.SupportsInt | typing.SupportsIndex, namespace: str, service: str, slice: str
     ) -> None: ...
+    def set_backends(
+        self,
+        cluster_id: typing.SupportsInt | typing.SupportsIndex,
+        namespace: str,
+        service: str,
+        backends: dict,
+        hostnames: dict,
+        zones: dict,
+        before: typing.SupportsInt | typing.SupportsIndex,
+    ) -> None:
+        """
+        The endpoints of a service as its record has them: address -> port name -> (protocol, port); address -> hostname; address -> (zone, zones of hints). They are slices `"0"`, `"1"` and so on, one for each set of ports, in the place of the `before` ones that there were. All are ready and serving, and of weight 100; protocols that services don't have are left out.
+        """
     def set_node(
         self, cluster_id: typing.SupportsInt | typing.SupportsIndex, node: str, zone: str
     ) -> None: ...

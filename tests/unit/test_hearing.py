@@ -199,6 +199,72 @@ spec: {clusterIP: 10.101.0.1, ports: [{name: http, port: 80}]}
     assert not_shared == cart.backends("east") == ()
 
 
+HTTP, ADMIN = {"http": ("TCP", 8080)}, {"http": ("TCP", 8081), "odd": ("GRE", 1)}
+NEAR = "10.2.0.2"
+SERVICES = [
+    service(backends={"10.2.0.1": HTTP, NEAR: ADMIN, "10.2.0.3": {"http": ("SCTP", 9)}, "odd": HTTP}),
+    service(backends={NEAR: ADMIN}, zones={NEAR: ("a", ("b",))}, hostnames={NEAR: "cart-0"}),
+    service(backends={NEAR: ADMIN}, zones={NEAR: ("c", ())}, hostnames={NEAR: "cart-1"}),
+    service(backends={"10.2.0.1": ADMIN, NEAR: HTTP, "10.2.0.9": dict(ADMIN)}),
+    service(backends={}),
+    service(backends={"10.2.0.4": {}, "10.2.0.5": HTTP}),
+]
+
+
+@pytest.mark.parametrize("first", SERVICES)
+@pytest.mark.parametrize("then", SERVICES)
+def test_of_what_a_service_had_nothing_is_left(first: ServiceRecord, then: ServiceRecord) -> None:
+    seen = []
+    for said in ([first, then], [then]):
+        mesh = fm.Mesh("shop")
+        west = mesh.join("west", cluster_id=2, outside=True)
+        for each in said:
+            west.hear([each])
+        cart = mesh.service("shop", "cart")
+        seen.append((cart.frontends("west"), cart.backends("west"), west.records("service")))
+
+    assert seen[0] == seen[1]
+
+
+def test_backends_are_reached_at_the_ports_of_the_protocols_that_services_have(mesh: fm.Mesh) -> None:
+    hear(mesh, SERVICES[0])
+
+    backends = mesh.service("shop", "cart").backends("west")
+
+    assert {(each.address, each.port, each.protocol) for each in backends} == {
+        ("10.2.0.1", 8080, "TCP"),
+        ("10.2.0.2", 8081, "TCP"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"backends": {"10.2.0.1": {"http": ("TCP", 65536)}}}, ValueError, "not within 0..65535"),
+        ({"backends": {"10.2.0.1": {"http": ("TCP", -1)}}}, ValueError, "not within 0..65535"),
+        ({"backends": {"10.2.0.1": {"http": ("TCP", 1 << 70)}}}, OverflowError, "too large"),
+        ({"backends": {"10.2.0.1": {"http": ("TCP", "80")}}}, TypeError, "integer"),
+        ({"backends": {"10.2.0.1": {"http": ("TCP", 80, 0)}}}, ValueError, "pair"),
+        ({"zones": {"10.2.0.1": ("a",)}}, ValueError, "expected 2"),
+        ({"hostnames": {"10.2.0.1": "\ud800"}}, ValueError, "surrogate"),
+        ({"hostnames": {"10.2.0.1": "a\0b"}}, ValueError, "NUL"),
+        ({"zones": {"10.2.0.1": ("a", ("b\0",))}}, ValueError, "NUL"),
+        ({"backends": {"10.2.0.1": {"ht\0tp": ("TCP", 80)}}}, ValueError, "NUL"),
+    ],
+)
+def test_what_a_service_cannot_have_is_refused_and_nothing_has_changed(
+    mesh: fm.Mesh, wrong: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    hear(mesh, service())
+    before = mesh.service("shop", "cart").backends("west")
+
+    with pytest.raises(error, match=words):
+        hear(mesh, service(**wrong))
+
+    assert mesh.service("shop", "cart").backends("west") == before
+    assert mesh.members["west"].records("service") == (service(),)
+
+
 def test_slices_say_more_than_services_in_mode_strict_only() -> None:
     draining = Endpoint(addresses=("10.2.0.1",), ready=False, serving=True, terminating=True)
     piece = EndpointsRecord(

@@ -143,6 +143,25 @@ class TestManyWatchesOfOneStore:
         assert [each.revision for each in told] == [*revisions[:2], last]
         assert [len(each.changes) for each in told] == [2, 2, 3]
 
+    async def test_what_comes_after_a_waking_waits_for_the_next(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shared_watch, "GATHERING", 0.1)
+        after = await case.put("a/0")
+        async with (
+            watching(case.store, f"{BASE}a/", after) as busy,
+            watching(case.store, f"{BASE}b/", after) as other,
+        ):
+            last = [await case.put("b/0") for _ in range(2)]
+            while (await other.next()).revision < last[0]:
+                pass
+            revisions = [await case.put("a/1"), await case.put("a/2"), await case.put("a/3")]
+            told = [await busy.next()]
+            while told[-1].revision < revisions[-1]:
+                told.append(await busy.next())
+
+        assert len(told) < len(revisions)
+
     async def test_end_with_the_last_and_begin_anew(self, case: Case) -> None:
         for round_ in range(1, 3):
             after = (await case.inner.list("")).revision

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleetmesh.state.collector import MANY, MOST, Bulk
+from fleetmesh.state import collector
+from fleetmesh.state.collector import MANY, MOST, RARELY, Bulk
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
     gc.unfreeze()  # others in this process may have set something apart
+    thresholds = gc.get_threshold()
     yield
     gc.enable()
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 def test_the_collector_stands_still_while_records_wait_and_then_runs_again() -> None:
@@ -52,6 +55,17 @@ def test_many_records_are_set_apart_from_later_collections() -> None:
 
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+
+
+def test_once_something_is_set_apart_all_is_looked_at_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "_looks_rarely", False)
+    gc.set_threshold(700, 10, 10)
+
+    for _ in range(2):
+        bulk = Bulk()
+        bulk.note(MANY, behind=True, waiting=True)
+        bulk.note(1, behind=False, waiting=False)
+        assert gc.get_threshold() == (700, 10, 10 * RARELY)
 
 
 def test_two_meshes_are_waited_for() -> None:

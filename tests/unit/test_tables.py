@@ -39,6 +39,22 @@ def test_a_table_is_cilium_s_of_the_backends_in_its_order(mesh: fm.Mesh) -> None
     assert repr(tables) == f"<Tables of 'east', generation {mesh.generation}>"
 
 
+def test_tables_of_several_services_are_made_at_once(mesh: fm.Mesh) -> None:
+    mesh.members["east"].apply(service(name="other"))
+    one_by_one = [mesh.tables("east").lookup_table("shop", name) for name in ("web", "other")]
+
+    web, other = mesh.tables("east").lookup_tables([("shop", "web"), ("shop", "other")])
+
+    assert np.shares_memory(web, one_by_one[0])
+    assert other.size == one_by_one[1].size
+    assert mesh.tables("east").lookup_tables([]) == ()
+    with pytest.raises(NotFoundError, match="shop/wbe"):
+        mesh.tables("east").lookup_tables([("shop", "web"), ("shop", "wbe")])
+    mesh.members["east"].fail()
+    with pytest.raises(NotFoundError, match="shop/web"):
+        mesh.tables("east").lookup_tables([("shop", "web")])
+
+
 def test_a_table_is_not_copied_and_cannot_be_written_to(mesh: fm.Mesh) -> None:
     ranks = mesh.tables("east").lookup_table("shop", "web")
 

@@ -1,6 +1,7 @@
 // The backends that one kind of frontend selects, in the order of their Maglev table.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <memory>
@@ -47,6 +48,8 @@ class Selection {
   // Built at the first call, by whichever thread makes it; null where nothing is in use.
   const maglev::Table* table() const { return shared_table().get(); }
   std::shared_ptr<const maglev::Table> shared_table() const;
+  // Whether that was called; then it costs nothing.
+  bool is_filled() const { return filled_.load(std::memory_order_acquire); }
 
  private:
   friend class SelectionMaker;
@@ -58,6 +61,7 @@ class Selection {
   TableOptions options_;
   std::shared_ptr<TableCaches> caches_;
   mutable std::once_flag built_;
+  mutable std::atomic<bool> filled_ = false;
   mutable std::shared_ptr<const maglev::Table> table_;
 };
 

@@ -28,6 +28,11 @@ struct PortFacts {
   std::uint16_t port = 0;
 };
 
+struct SliceFacts {
+  std::vector<EndpointFacts> endpoints;
+  std::vector<PortFacts> ports;
+};
+
 // One backend of a bulk load.
 struct BulkRow {
   OfferKey offer;
@@ -58,6 +63,9 @@ class Transaction {
                  std::uint16_t weight);
   void remove_slice(ClusterId member, std::string_view space, std::string_view service,
                     std::string_view slice);
+  // The slices "0", "1" and so on of a service, in the place of as many as there were before.
+  void set_numbered_slices(ClusterId member, std::string_view space, std::string_view service,
+                           const std::vector<SliceFacts>& slices, std::size_t before);
   // Upserts and removes single backends; of two rows with one key the later counts. Their slice is 0, which
   // no slice of an object can be; it is older than all others.
   void load(std::span<const BulkRow> rows);

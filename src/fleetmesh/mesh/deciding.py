@@ -189,8 +189,7 @@ class Deciding:
             self.registry.forget(self.identity(member, labels).number)
 
     def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
-        self.whereabouts.unsettle(old.members[name], namespace, pod)
-        self.whereabouts.settle(self.view.members[name], namespace, pod)
+        self.whereabouts.move(old.members[name], self.view.members[name], namespace, pod)
 
     # Who is there
 

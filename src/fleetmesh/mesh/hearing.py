@@ -7,7 +7,7 @@ records say what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -51,15 +51,11 @@ if TYPE_CHECKING:
     from fleetmesh.policy.labels import LabelSet
     from fleetmesh.records import Record
 
-_READY_AND_SERVING = 3
 _GLOBAL: Mapping[str, str] = MappingProxyType({GLOBAL: "true"})
 _NOT_SHARED: Mapping[str, str] = MappingProxyType({GLOBAL: "true", SHARED: "false"})
-_WEIGHT = 100
 _ONLY_HERE = (IpRecord, IdentityRecord)
 """Records of which the core is told nothing."""
-_NO_SLICE: SliceArguments = ([], [], _WEIGHT)
 
-PortMapKey: TypeAlias = tuple[tuple[str, tuple[str, int]], ...]
 Said: TypeAlias = "tuple[Member, Iterable[Record], Iterable[RecordKey]]"
 """A member, records that came or changed, and the keys of those that went."""
 
@@ -114,11 +110,9 @@ def said_again(change: Change, member: Member) -> None:
 
 def silenced(change: Change, member: Member) -> None:
     """Take its endpoints out of the core."""
-    store = change.store(member)
-    assert store.heard is not None
-    for name, record in store.heard.services.items():
-        for piece in _slices(record, _pieces(store.heard, name)):
-            change.core.remove_slice(member.cluster_id, *name, piece)
+    hearing = _Hearing.of(change, member)
+    for name in hearing.heard.services:
+        hearing.hide_service(name)
 
 
 @attrs.define(eq=False)
@@ -292,12 +286,11 @@ class _Hearing:
         old = self.heard.services.get(name)
         if old == record:
             return
-        known = () if old is None else _names_of_slices(old, self._pieces(name))
         if record is None:
+            self.hide_service(name)
             self.heard.services.pop(name)
             self.store.services.pop(*name)
             self.store.in_force.pop(*name)
-            self._drop_slices(name, known)
             self.change.core.remove_service(self.member.cluster_id, *name)
         else:
             self.heard.services[name] = record
@@ -306,36 +299,66 @@ class _Hearing:
                 self.store.services.put(*name, service)
                 self.store.in_force.put(*name, service)
                 self._set_service(service)
-            if old is None or not _has_same_backends(old, record):
-                # The core finds out which of them are others than before.
-                self._set_slices(name, dict.fromkeys(known), _slices(record, self._pieces(name)))
+            if old is None:
+                self._show_service(name)
+            elif not self._pieces(name) and not _has_same_backends(old, record):
+                self._set_backends(name, old, record)
         self.dirty.exported.add(name)
 
     def send_service(self, name: Name) -> None:
         self._set_service(self.store.services[name[0]][name[1]])
-        self._set_slices(name, {}, _slices(self.heard.services[name], self._pieces(name)))
+        self._show_service(name)
+
+    def _show_service(self, name: Name) -> None:
+        """Tell the core of its endpoints: the slices, where they are known, or what its record says."""
+        if self._pieces(name):
+            self._set_slices(name, {}, self._in_slices(name))
+        else:
+            self._set_backends(name, None, self.heard.services[name])
+
+    def hide_service(self, name: Name) -> None:
+        """Have the core forget its endpoints."""
+        if self._pieces(name):
+            self._set_slices(name, self._in_slices(name), {})
+        else:
+            self._set_backends(name, self.heard.services[name], None)
 
     def _set_service(self, service: Service) -> None:
         spec = compile_service(service, annotations=_said(service)).to_core()
         self.change.core.set_service(self.member.cluster_id, service.namespace, service.name, spec)
 
     def _set_slices(
-        self, name: Name, old: Mapping[str, SliceArguments | None], new: Mapping[str, SliceArguments]
+        self, name: Name, old: Mapping[str, SliceArguments], new: Mapping[str, SliceArguments]
     ) -> None:
         if self.store.drained:
             return
-        self._drop_slices(name, old.keys() - new.keys())
+        core, number = self.change.core, self.member.cluster_id
+        for piece in sorted(old.keys() - new.keys()):
+            core.remove_slice(number, *name, piece)
         for piece, given in new.items():
             if old.get(piece) != given:
                 endpoints, ports, weight = given
-                self.change.core.set_slice(self.member.cluster_id, *name, piece, endpoints, ports, weight)
+                core.set_slice(number, *name, piece, endpoints, ports, weight)
 
-    def _drop_slices(self, name: Name, pieces: Iterable[str]) -> None:
-        for piece in sorted(pieces) if not self.store.drained else ():
-            self.change.core.remove_slice(self.member.cluster_id, *name, piece)
+    def _set_backends(self, name: Name, old: ServiceRecord | None, new: ServiceRecord | None) -> None:
+        """The core finds out which of them are others than before."""
+        if self.store.drained:
+            return
+        self.change.core.set_backends(
+            self.member.cluster_id,
+            *name,
+            {} if new is None else dict(new.backends),
+            {} if new is None else dict(new.hostnames),
+            {} if new is None else dict(new.zones),
+            before=0 if old is None else _sets_of_ports(old),
+        )
 
     def _pieces(self, name: Name) -> Mapping[str, EndpointsRecord]:
-        return _pieces(self.heard, name)
+        return self.heard.endpoints.group(name)
+
+    def _in_slices(self, name: Name) -> dict[str, SliceArguments]:
+        found = {piece: _arguments(each) for piece, each in self._pieces(name).items()}
+        return {f"={piece}": given for piece, given in found.items() if given is not None}
 
     def _endpoints(self, key: Name, record: EndpointsRecord | None) -> None:
         """Only mode `strict` reads them: Cilium 1.20's agents don't (pkg/clustermesh, the dummy observer)."""
@@ -344,20 +367,26 @@ class _Hearing:
         namespace, piece = key
         old = self.heard.service_of.get(key)
         new = None if record is None else record.labels.get(SERVICE_NAME) or None
-        names = {(namespace, each) for each in (old, new) if each is not None}
-        before = {name: self._in_force(name) for name in names}
+        names = sorted({(namespace, each) for each in (old, new) if each is not None})
+        known = [name for name in names if name in self.heard.services]
+        before = {name: self._in_slices(name) if self._pieces(name) else None for name in known}
         if old is not None:
             self.heard.endpoints.pop((namespace, old), piece)
         self.heard.service_of.keep(key, new or "", present=new is not None)
         if record is not None and new is not None:
             self.heard.endpoints.put((namespace, new), piece, record)
-        for name in sorted(names):
-            self._set_slices(name, before[name], self._in_force(name))
-            self.dirty.exported.add(name)
+        for name in known:
+            self._take_over(name, before[name])
+        self.dirty.exported.update(names)
 
-    def _in_force(self, name: Name) -> Mapping[str, SliceArguments]:
-        record = self.heard.services.get(name)
-        return {} if record is None else _slices(record, self._pieces(name))
+    def _take_over(self, name: Name, before: Mapping[str, SliceArguments] | None) -> None:
+        """The first slice that is known takes the place of what the record says; the last gives it back."""
+        record, known = self.heard.services[name], self._pieces(name)
+        if before is None and known:
+            self._set_backends(name, record, None)
+        self._set_slices(name, before or {}, self._in_slices(name))
+        if before is not None and not known:
+            self._set_backends(name, None, record)
 
     def _export(self, name: Name, record: ExportRecord | None) -> None:
         if self.heard.exports.get(name) == record:
@@ -413,10 +442,6 @@ def _texts(record: Record) -> Iterator[str]:
             yield from (record.namespace, record.name)
 
 
-def _pieces(heard: Heard, name: Name) -> Mapping[str, EndpointsRecord]:
-    return heard.endpoints.group(name)
-
-
 def _node_of(record: NodeRecord) -> Node:
     ranges = (
         record.ipv4_alloc_cidr,
@@ -470,7 +495,7 @@ def _is_same_service(one: ServiceRecord, other: ServiceRecord) -> bool:
 
 
 def _has_same_backends(one: ServiceRecord, other: ServiceRecord) -> bool:
-    """Whether `_slices` makes the same of both."""
+    """Whether both are reached at the same places."""
     return one.backends == other.backends and one.zones == other.zones and one.hostnames == other.hostnames
 
 
@@ -491,36 +516,13 @@ def _said_of(shared: bool, labelled: bool, without_ip: bool) -> ServiceAnnotatio
     )
 
 
-def _slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> dict[str, SliceArguments]:
-    """
-    What the core takes of a service's endpoints: the slices themselves, where they are known. Ports of other
-    protocols than services have are left out: Cilium has no frontend for them (pkg/loadbalancer/writer
-    writer.go, `DefaultSelectBackends`).
-    """
-    if pieces:
-        found = {name: _arguments(each) for name, each in pieces.items()}
-        return {f"={name}": given for name, given in found.items() if given is not None}
-    by_ports: dict[PortMapKey, SliceArguments] = {}
-    known, of_ports = _NO_SLICE, None
-    for address, ports in record.backends.items():
-        if ports is not of_ports:  # mostly they are one and the same, as it was read
-            key = tuple(ports.items())
-            numbered = [
-                (name, PROTOCOLS[protocol], port) for name, (protocol, port) in key if protocol in PROTOCOLS
-            ]
-            known, of_ports = by_ports.setdefault(key, ([], numbered, _WEIGHT)), ports
-        zone, hints = record.zones.get(address, ("", ()))
-        known[0].append(((address,), _READY_AND_SERVING, "", record.hostnames.get(address, ""), zone, hints))
-    return {str(number): given for number, given in enumerate(by_ports.values())}
-
-
-def _names_of_slices(record: ServiceRecord, pieces: Mapping[str, EndpointsRecord]) -> Collection[str]:
-    """Those of `_slices`."""
+def _sets_of_ports(record: ServiceRecord) -> int:
+    """How many different ones its backends have."""
     kinds = iter(record.backends.values())
     first = next(kinds, None)
-    if first is not None and not pieces and all(each is first for each in kinds):
-        return ("0",)
-    return _slices(record, pieces)
+    if all(each is first for each in kinds):  # mostly they are one and the same, as it was read
+        return int(first is not None)
+    return len({tuple(each.items()) for each in record.backends.values()})
 
 
 def _arguments(record: EndpointsRecord) -> SliceArguments | None:

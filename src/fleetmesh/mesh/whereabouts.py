@@ -120,9 +120,33 @@ class Whereabouts:
                 self._remove_node(address, (member.name, member.cluster_id))
                 self._note(address)
             else:
-                left = list(self._pods_at(address))
-                left.remove((member.name, namespace, pod))
-                self._set_pods(address, left)
+                self._leave(address, (member.name, namespace, pod))
+
+    def _leave(self, address: str, name: PodName) -> None:
+        if address in self._others or address in self._nodes:
+            self._set_pods(address, [each for each in self._pods_at(address) if each != name])
+        else:
+            del self._first[address]
+            self.book.remove(address)
+
+    def move(self, before: MemberView, after: MemberView, namespace: str, pod: str) -> None:
+        """A pod has come, has gone, or is another; in two states of its member."""
+        if _on_host(before, namespace, pod) or _on_host(after, namespace, pod):
+            self.unsettle(before, namespace, pod)
+            self.settle(after, namespace, pod)
+            return
+        name = (after.name, namespace, pod)
+        had = tuple(_addresses(before, namespace, pod))
+        has = tuple(_addresses(after, namespace, pod))
+        for address in had:
+            if address not in has:
+                self._leave(address, name)
+        whom = self.identity(name)
+        for address in has:
+            if address not in had:
+                self._settle(address, name, whom)
+            elif self._first[address] == name:
+                self.book.set(address, *whom)
 
     def _set_pods(self, address: str, pods: Sequence[PodName]) -> None:
         self._first.pop(address, None)

@@ -19,8 +19,16 @@ MANY = 50_000
 MOST = 2_000_000
 """Records after which the collector runs again in any case."""
 
+RARELY = 10
+"""
+As many times more rarely all is looked at once something has been set apart. What is set apart is not counted
+to what is known, of which a quarter has to be new before all is looked at: that would soon be so again and
+again (CPython Modules/gcmodule.c, `long_lived_total`).
+"""
+
 _lock = threading.Lock()
 _pauses = 0
+_looks_rarely = False
 
 
 @attrs.define(eq=False)
@@ -28,8 +36,8 @@ class Bulk:
     """
     Records that come faster than they are taken in. As long as there are any the collector stands still, and
     once many have come, what is there by then is set apart (`gc.freeze`), so that later collections cost what
-    has come since. What stands in cycles by then stays, should it be garbage or become it: in an initial sync
-    some megabytes.
+    has come since, and come more rarely. What stands in cycles by then stays, should it be garbage or become
+    it: in an initial sync some megabytes.
 
     Nothing of this happens where somebody else has switched the collector off.
     """
@@ -72,10 +80,14 @@ def _pause() -> bool:
 
 
 def _go_on(*, freeze: bool) -> None:
-    global _pauses  # noqa: PLW0603  # as above
+    global _pauses, _looks_rarely  # noqa: PLW0603  # as above
     with _lock:
         _pauses -= 1
         if freeze:
             gc.freeze()
+            if not _looks_rarely:
+                youngest, younger, whole = gc.get_threshold()
+                gc.set_threshold(youngest, younger, whole * RARELY)
+                _looks_rarely = True
         if not _pauses:
             gc.enable()

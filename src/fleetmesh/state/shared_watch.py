@@ -19,10 +19,10 @@ MOST_KEPT = 5_000
 MOST_WAITING = 10_000
 """Changes that wait for readers; then nothing more is asked of the store until they have read on."""
 
-GATHERING, LONGEST_GATHERING = 0.0005, 0.25
+GATHERING, LONGEST_GATHERING = 0.002, 0.25
 """
 Seconds for each change that readers were woken for, and at most, that they are not woken again: where more
-than 2,000 changes a second come, what comes meanwhile costs little more than the first of it.
+than 500 changes a second come, what comes meanwhile costs little more than the first of it.
 """
 
 MOST_TOGETHER = 1_000
@@ -114,6 +114,7 @@ class SharedWatch:
                 changes = tuple(each for each in events.changes if part.has(each.key))
                 if changes and events.revision > reader.after:
                     reader.put(Events(events.revision, changes))
+            reader.wake()
 
     def _remove(self, part: Part, reader: Reader) -> None:
         readers = self._of_keys if part.exact else self._of_prefixes
@@ -268,9 +269,7 @@ class Reader:
 
     async def next(self) -> Events | None:
         """What comes next; `None` at the end."""
-        while not self._events and not self._ended:
-            self._news.clear()
-            await self._news.wait()
+        await self._news.wait()  # what has come since he was woken waits for what is yet to come
         if self._events:
             return self._take()
         if self._error is not None:
@@ -282,6 +281,7 @@ class Reader:
         first = self._events.popleft()
         if not self._events or not first.changes:
             self._wait(-len(first.changes))
+            self._sleep()
             return first
         revision, changes = first.revision, list(first.changes)
         while self._events and len(changes) + len(self._events[0].changes) <= MOST_TOGETHER:
@@ -289,7 +289,13 @@ class Reader:
             revision = events.revision
             changes += events.changes
         self._wait(-len(changes))
+        self._sleep()
         return Events(revision, tuple(changes))
+
+    def _sleep(self) -> None:
+        """Until he is woken again; not while anything is left of that for which he was."""
+        if not self._events and not self._ended:
+            self._news.clear()
 
     def _wait(self, more: int) -> None:
         self.waiting += more
