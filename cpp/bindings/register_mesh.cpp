@@ -33,6 +33,7 @@ class Names : public py::sequence {
 };
 
 using Entries = py::typing::Tuple<py::object, py::ellipsis>;
+using OfAddresses = py::typing::Dict<py::str, py::object>;
 
 // A commit's outcome; keeps the mesh alive, whose names it needs.
 struct PyDelta {
@@ -103,7 +104,8 @@ class BackendsOfRecord {
  public:
   using Named = std::tuple<std::string, std::string, int>;  // as a record has a port: name, protocol, number
 
-  BackendsOfRecord(const py::dict& hostnames, const py::dict& zones) : hostnames_(hostnames), zones_(zones) {}
+  BackendsOfRecord(const OfAddresses& hostnames, const OfAddresses& zones)
+      : hostnames_(hostnames), zones_(zones) {}
 
   void add(PyObject* address, PyObject* ports) {
     if (ports != known_ports_) {
@@ -148,8 +150,8 @@ class BackendsOfRecord {
     return protocol == "TCP" ? 6 : protocol == "UDP" ? 17 : protocol == "SCTP" ? 132 : 0;
   }
 
-  const py::dict& hostnames_;
-  const py::dict& zones_;
+  const OfAddresses& hostnames_;
+  const OfAddresses& zones_;
   PyObject* known_ports_ = nullptr;
   std::size_t slice_ = 0;
   std::map<std::vector<Named>, std::size_t> by_ports_;
@@ -157,7 +159,7 @@ class BackendsOfRecord {
 };
 
 void set_backends(PyTransaction& t, long long id, const std::string& space, const std::string& service,
-                  const py::dict& backends, const py::dict& hostnames, const py::dict& zones,
+                  const OfAddresses& backends, const OfAddresses& hostnames, const OfAddresses& zones,
                   std::size_t before) {
   BackendsOfRecord read(hostnames, zones);
   PyObject* address = nullptr;

@@ -310,9 +310,9 @@ class Transaction:
         cluster_id: typing.SupportsInt | typing.SupportsIndex,
         namespace: str,
         service: str,
-        backends: dict,
-        hostnames: dict,
-        zones: dict,
+        backends: dict[str, typing.Any],
+        hostnames: dict[str, typing.Any],
+        zones: dict[str, typing.Any],
         before: typing.SupportsInt | typing.SupportsIndex,
     ) -> None:
         """

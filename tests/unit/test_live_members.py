@@ -205,8 +205,8 @@ async def test_a_defect_of_its_own_ends_it_with_the_error(part: str, monkeypatch
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    name = {"intake": "fleetmesh.state.intake.decode_all", "publisher": "fleetmesh.state.publication.encode_time"}
-    monkeypatch.setattr(name[part], broken)
+    name = {"intake": "intake.decode_all", "publisher": "publication.encode_time"}[part]
+    monkeypatch.setattr(f"fleetmesh.state.{name}", broken)
     store = MemoryStore()
     await write_cluster(store, "west", 2, pods(3))
     mesh = fm.Mesh("m")
