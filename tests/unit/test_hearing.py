@@ -199,6 +199,20 @@ spec: {clusterIP: 10.101.0.1, ports: [{name: http, port: 80}]}
     assert not_shared == cart.backends("east") == ()
 
 
+def test_pods_are_those_of_the_addresses_at_any_time(mesh: fm.Mesh) -> None:
+    def pods() -> list[tuple[str, tuple[str, ...]]]:
+        return [(pod.name, pod.addresses) for pod in mesh.members["west"].pods]
+
+    hear(mesh, ip("10.2.0.2"), ip("fd00::1"))
+    assert pods() == [("cart", ("10.2.0.2", "fd00::1"))]
+    hear(mesh, ip("10.2.0.9"), ip("10.2.0.1"), ip("10.2.0.3", PAY, "pay"))
+    assert pods() == [("cart", ("10.2.0.1", "10.2.0.2", "10.2.0.9", "fd00::1")), ("pay", ("10.2.0.3",))]
+    hear(mesh, ip("10.2.0.1", PAY, "pay"), withdrawn=(("ip", "10.2.0.9"), ("ip", "fd00::1")))
+    assert pods() == [("cart", ("10.2.0.2",)), ("pay", ("10.2.0.1", "10.2.0.3"))]
+    hear(mesh, withdrawn=(("ip", "10.2.0.1"), ("ip", "10.2.0.3")))
+    assert pods() == [("cart", ("10.2.0.2",))]
+
+
 HTTP, ADMIN = {"http": ("TCP", 8080)}, {"http": ("TCP", 8081), "odd": ("GRE", 1)}
 NEAR = "10.2.0.2"
 SERVICES = [

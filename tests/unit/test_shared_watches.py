@@ -17,6 +17,7 @@ from doubles.store_contract import CHECKS, Check, Subject, Watched, shown, watch
 from fleetmesh.errors import CompactedError, OtherStoreError, StoreDeniedError, StoreUnavailableError
 from fleetmesh.state import shared_watch
 from fleetmesh.state.memory import MemoryStore
+from fleetmesh.state.shared_watch import Part, SharedWatch
 from fleetmesh.state.shared_watches import SharedWatches
 from fleetmesh.state.store import Delete, Entry, Events, Put, StoreStatus
 
@@ -313,3 +314,40 @@ class TestManyWatchesOfOneStore:
 
         assert case.store._asked is not None
         assert case.store._asked.cancelled()
+
+
+@pytest.mark.asyncio
+async def test_whoever_has_taken_already_what_he_is_woken_for_waits_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coming: asyncio.Queue[Events] = asyncio.Queue()
+    woken = asyncio.Event()
+    wake = SharedWatch._wake
+
+    class Source(MemoryStore):
+        async def watch(self, prefix: str, after: int, *, exact: bool = False) -> AsyncIterator[Events]:
+            while True:
+                yield await coming.get()
+
+    def noted(watch: SharedWatch) -> None:
+        wake(watch)
+        woken.set()
+
+    def change(revision: int) -> Events:
+        return Events(revision, (Entry("a", b"", revision),))
+
+    monkeypatch.setattr(SharedWatch, "_wake", noted)
+    told = SharedWatch(Source(), "", 0, lambda *_: None).part(Part("a", exact=True), 0)
+    coming.put_nowait(Events(0))
+    assert await anext(told) == Events(0)
+    coming.put_nowait(change(1))
+    coming.put_nowait(change(2))
+    assert await anext(told) == Events(2, (*change(1).changes, *change(2).changes))
+
+    woken.clear()
+    more = asyncio.ensure_future(anext(told))
+    await woken.wait()
+    coming.put_nowait(change(3))
+
+    assert await more == change(3)
+    await told.aclose()

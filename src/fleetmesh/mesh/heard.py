@@ -55,13 +55,31 @@ class Heard:
     carriers: CowMap[int, int] = attrs.field(factory=CowMap)
     numbers: CowMap[LabelSet, frozenset[int]] = attrs.field(factory=CowMap)
     exports: CowMap[Name, ExportRecord] = attrs.field(factory=CowMap)
+    _by_namespace: Mapping[str, Collection[str]] | None = attrs.field(default=None, init=False)
 
     def copy(self) -> Heard:
         """The same, to be changed separately; costs nothing that grows with it."""
         other = Heard.__new__(Heard)
         for name in _MAPS:
             setattr(other, name, getattr(self, name).copy())
+        other._by_namespace = self._by_namespace
         return other
+
+    def set_pod(self, name: Name, records: Records) -> None:
+        """What is known of a pod; nothing any more without records."""
+        if not records or name not in self.pods:
+            self._by_namespace = None
+        self.pods.keep(name, records, present=bool(records))
+
+    @property
+    def pods_by_namespace(self) -> Mapping[str, Collection[str]]:
+        """Namespace -> the names of its pods. Kept until one comes or goes."""
+        if self._by_namespace is None:
+            found: dict[str, list[str]] = {}
+            for namespace, name in self.pods:
+                found.setdefault(namespace, []).append(name)
+            self._by_namespace = found
+        return self._by_namespace
 
     def count(self, kind: str) -> int:
         """Of the records of a kind."""
@@ -100,7 +118,7 @@ class Heard:
         return self.identities.get(number) or unheard_labels(number)
 
 
-_MAPS = tuple(field.name for field in attrs.fields(Heard))
+_MAPS = tuple(field.name for field in attrs.fields(Heard) if field.init)
 
 
 @lru_cache(maxsize=1 << 15)

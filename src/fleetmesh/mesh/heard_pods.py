@@ -5,7 +5,8 @@ for, as there can be half a million of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
@@ -30,16 +31,21 @@ def name_of(record: IpRecord) -> Name:
     return (record.namespace, record.pod or record.address)
 
 
-def in_order(records: Records) -> Records:
-    """IPv4 first, as Kubernetes has them in most clusters."""
-    return records if len(records) == 1 else tuple(sorted(records, key=_place))
+def with_address(known: Records, address: str, record: IpRecord | None) -> Records:
+    """
+    What is known of a pod, with another record of one of its addresses, or none. IPv4 is first, as Kubernetes
+    has it in most clusters. A peer may give a pod any number of addresses.
+    """
+    at = bisect_left(known, _place(address), key=lambda each: _place(each.address))
+    after = at + (at < len(known) and known[at].address == address)
+    return (*known[:at], *(() if record is None else (record,)), *known[after:])
 
 
-def _place(record: IpRecord) -> tuple[bool, str]:
-    return (":" in record.address, record.address)
+def _place(address: str) -> tuple[bool, str]:
+    return (":" in address, address)
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class HeardPods(Mapping[str, Mapping[str, V]], Generic[V]):
     """
     Namespace -> name -> what is asked for of a pod.
@@ -50,7 +56,6 @@ class HeardPods(Mapping[str, Mapping[str, V]], Generic[V]):
 
     _heard: Heard
     _made: Callable[[Heard, Records], V]
-    _grouped: Mapping[str, Mapping[str, Records]] | None = attrs.field(default=None, init=False)
 
     def group(self, namespace: str) -> Mapping[str, V]:
         """Of one namespace; empty where there is none. One that is known by name is found at once."""
@@ -66,14 +71,9 @@ class HeardPods(Mapping[str, Mapping[str, V]], Generic[V]):
         return self._made(self._heard, self._heard.pods[name])
 
     @property
-    def names(self) -> Mapping[str, Mapping[str, Records]]:
-        """Of all, with the records."""
-        if self._grouped is None:
-            found: dict[str, dict[str, Records]] = {}
-            for (namespace, name), records in self._heard.pods.items():
-                found.setdefault(namespace, {})[name] = records
-            self._grouped = found
-        return self._grouped
+    def names(self) -> Mapping[str, Collection[str]]:
+        """Of all."""
+        return self._heard.pods_by_namespace
 
     def has(self, name: Name) -> bool:
         """Whether there is a pod of that name."""

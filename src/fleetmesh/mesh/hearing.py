@@ -16,7 +16,7 @@ import attrs
 
 from fleetmesh.errors import MeshError
 from fleetmesh.mesh.heard import Heard, RecordKey, parse_labels, unheard_labels
-from fleetmesh.mesh.heard_pods import in_order, name_of
+from fleetmesh.mesh.heard_pods import name_of, with_address
 from fleetmesh.mesh.identities import Numbered
 from fleetmesh.mesh.routing import export
 from fleetmesh.policy.registry import FIRST_OF_PODS
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from fleetmesh.mesh.change import Change
     from fleetmesh.mesh.delta import Delta
     from fleetmesh.mesh.dirty import Dirty
-    from fleetmesh.mesh.heard_pods import Records
     from fleetmesh.mesh.member import Member
     from fleetmesh.mesh.mesh import Mesh
     from fleetmesh.mesh.store import Name, Store
@@ -252,20 +251,14 @@ class _Hearing:
 
     def _place(self, name: Name, address: str, record: IpRecord | None) -> None:
         """A pod has an address, or has it no more."""
-        pods = self.heard.pods
-        known = pods.get(name)
-        self.dirty.running_pods.add(name)
-        if known is None:
-            records: Records = () if record is None else (record,)
-        else:
+        known = self.heard.pods.get(name, ())
+        records = with_address(known, address, record)
+        if known:
             self._step(known[0].identity, -1)
-            rest = tuple(each for each in known if each.address != address)
-            records = rest if record is None else in_order((record, *rest))
         if records:
-            pods[name] = records
             self._step(records[0].identity, 1)
-        else:
-            pods.pop(name)
+        self.heard.set_pod(name, records)
+        self.dirty.running_pods.add(name)
 
     def _step(self, number: int, step: int) -> None:
         self._steps[number] = self._steps.get(number, 0) + step

@@ -115,7 +115,7 @@ class Whereabouts:
     def unsettle(self, member: MemberView, namespace: str, pod: str) -> None:
         """It has gone."""
         on_host = _on_host(member, namespace, pod)
-        for address in _addresses(member, namespace, pod):
+        for address in dict.fromkeys(_addresses(member, namespace, pod)):
             if on_host:
                 self._remove_node(address, (member.name, member.cluster_id))
                 self._note(address)
@@ -136,8 +136,8 @@ class Whereabouts:
             self.settle(after, namespace, pod)
             return
         name = (after.name, namespace, pod)
-        had = tuple(_addresses(before, namespace, pod))
-        has = tuple(_addresses(after, namespace, pod))
+        had = dict.fromkeys(_addresses(before, namespace, pod))
+        has = dict.fromkeys(_addresses(after, namespace, pod))
         for address in had:
             if address not in has:
                 self._leave(address, name)

@@ -30,7 +30,7 @@ from fleetmesh.errors import (
 from fleetmesh.state.clock import Clock
 from fleetmesh.state.store import Delete, Entry, Events, Listing, Store
 
-# An update has no more changes, but where one transaction had.
+# After so many nothing is read ahead for an update.
 MOST_CHANGES = 1_000
 # Seconds between two tries: the first and the longest. The longest also when trying again helps only after
 # somebody has done something.

@@ -2,8 +2,8 @@
 From what stores tell to transactions of a mesh: decoded, gathered and taken in by a thread of its own.
 
 The event loop only carries entries to and fro. What arrives within 2 ms, or while the last batch is taken in
-and in the time after it that it took, is one transaction: that of a record of each of a hundred members costs
-little less than that of ten. Where more are waiting, it is of 2,000 records at most.
+and for as long after it, 0.1 s at most, is one transaction: that of a record of each of a hundred members
+costs little less than that of ten. Where more are waiting, it is of 2,000 records at most.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class Intake:
         while True:
             await self._news.wait()
             if self._count < MOST_RECORDS:
-                await self._clock.sleep(max(GATHERING, rested - self._clock.monotonic()))
+                rest = rested - self._clock.monotonic() if self._may_grow() else 0.0
+                await self._clock.sleep(max(GATHERING, rest))
             batch = self._next()
             began = self._clock.monotonic()
             try:
@@ -179,6 +180,10 @@ class Intake:
             for (_, done), each in zip(batch, taken, strict=True):
                 if not done.done():
                     done.set_result(each)
+
+    def _may_grow(self) -> bool:
+        """Whether what comes now could go with what waits."""
+        return all(piece.names is None for piece, _ in list(self._waiting)[1:])
 
     def _next(self) -> list[tuple[Piece, asyncio.Future[Taken]]]:
         batch: list[tuple[Piece, asyncio.Future[Taken]]] = []

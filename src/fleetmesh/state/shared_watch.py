@@ -173,6 +173,10 @@ class SharedWatch:
         self._asleep.add(reader)
         self._changes += len(events.changes)
 
+    def let_sleep(self, reader: Reader) -> None:
+        """He has taken all that he is to be woken for."""
+        self._asleep.discard(reader)
+
     def _wake_soon(self) -> None:
         if self._waking is None:
             wait = self._next_waking - self._loop.time()
@@ -270,6 +274,9 @@ class Reader:
     async def next(self) -> Events | None:
         """What comes next; `None` at the end."""
         await self._news.wait()  # what has come since he was woken waits for what is yet to come
+        while not self._events and not self._ended:
+            self._news.clear()
+            await self._news.wait()
         if self._events:
             return self._take()
         if self._error is not None:
@@ -296,6 +303,7 @@ class Reader:
         """Until he is woken again; not while anything is left of that for which he was."""
         if not self._events and not self._ended:
             self._news.clear()
+            self._of.let_sleep(self)
 
     def _wait(self, more: int) -> None:
         self.waiting += more
