@@ -499,10 +499,18 @@ def finding(
     code: str, subject: str, message: str, evidence: Iterable[str] = (), where: Origin | None = None
 ) -> Finding:
     """
-    A finding with the severity and the fix of its code.
+    A finding with the severity and the fix of its code. What is named may come from anybody, so that what a
+    terminal would obey is written as an escape.
 
     Raises:
         KeyError: The code isn't in `REGISTRY`.
     """
     kind = REGISTRY[code]
-    return Finding(code, kind.severity, subject, message, tuple(evidence), kind.fix, where)
+    said = tuple(map(_printable, evidence))
+    return Finding(code, kind.severity, _printable(subject), _printable(message), said, kind.fix, where)
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -244,6 +244,7 @@ BAD: list[Value] = [
     st.lists(services() | ips() | nodes() | identities() | exports() | slices(), max_size=6),
 )
 @example("cilium", BAD)
+@example("cilium", [service(name="a\nb", backends={"10.2.0.1": {}})])
 def test_what_can_be_read_is_taken_in_or_refused_and_goes_as_it_came(mode: Any, values: list[Value]) -> None:
     mesh = fm.Mesh("m", mode=mode)
     mesh.join("east", cluster_id=1).apply(fm.load_manifests(SERVICE))

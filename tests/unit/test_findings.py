@@ -42,6 +42,13 @@ def test_a_finding_has_the_severity_and_the_fix_of_its_code() -> None:
     assert str(made) == "warning duplicate-object: Service a/b: twice (a.yaml:7 (document 2))"
 
 
+def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:
+    found = finding("duplicate-object", "Service a\nb", "\x1b[2Jgone, \ud800", ["\u202e", "é"])
+
+    assert (found.subject, found.message) == ("Service a\\nb", "\\x1b[2Jgone, \\ud800")
+    assert found.evidence == ("\\u202e", "é")
+
+
 def test_a_code_that_nobody_declared_is_refused() -> None:
     with pytest.raises(KeyError):
         finding("no-such-code", "x", "y")
