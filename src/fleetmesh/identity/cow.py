@@ -113,7 +113,7 @@ class CowMap(Mapping[K, V]):
 
     def unordered(self) -> Iterator[tuple[K, V]]:
         """Every key with its value, in any order, which costs less."""
-        return ((key, value) for shard in self._shards for key, (_, value) in shard.items())
+        return ((key, value) for key, (_, value) in self._entries())
 
     def _entries(self) -> Iterator[tuple[K, tuple[int, V]]]:
         for shard in self._shards:

@@ -113,7 +113,7 @@ class Deciding:
             self._know(name, labels)
         for cluster, namespace, pod in {each for change in batch for each in change.pods}:
             if cluster in self._met:
-                self._move(old, cluster, namespace, pod)
+                self.whereabouts.move(old.members[cluster], view.members[cluster], namespace, pod)
         for name in {each for change in batch for each in change.nodes} & self._met:
             self.whereabouts.settle_nodes(view.members[name])
         self._have_judges_follow(batch)
@@ -187,9 +187,6 @@ class Deciding:
         numbered = member._store.identities.get(labels)
         if numbered is not None and numbered.number != UNNUMBERED and not numbered.reserved:
             self.registry.forget(self.identity(member, labels).number)
-
-    def _move(self, old: Viewpoint, name: str, namespace: str, pod: str) -> None:
-        self.whereabouts.move(old.members[name], self.view.members[name], namespace, pod)
 
     # Who is there
 

@@ -206,8 +206,6 @@ def _addresses(member: MemberView, namespace: str, pod: str) -> Iterator[str]:
 
 def _on_host(member: MemberView, namespace: str, pod: str) -> bool:
     """One that is heard never is: nobody publishes those."""
-    if member._store.heard is not None:
-        return False
     found = member._store.running.group(namespace).get(pod)
     return found is not None and found.template.host_network
 

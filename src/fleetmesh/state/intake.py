@@ -258,8 +258,7 @@ def _read(piece: Piece) -> _Read:
     if piece.names is not None:
         gone += [name for name in piece.member.heard_names(kind) if name not in piece.names]
     read = _Read(piece.member, {}, {}, [(kind, name) for name in gone])
-    behind = piece._behind
-    names = [intern(entry.key[behind:]) for entry in piece.puts]
+    names = [piece.name(entry.key) for entry in piece.puts]
     values = [entry.value for entry in piece.puts]
     for name, found in zip(names, decode_all(piece.kind, names, values, piece.exporter), strict=True):
         if isinstance(found, WireError):

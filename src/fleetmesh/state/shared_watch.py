@@ -285,19 +285,14 @@ class Reader:
 
     def _take(self) -> Events:
         """A mark, or the changes that wait, as if they were one: each time costs more than a change."""
-        first = self._events.popleft()
-        if not self._events or not first.changes:
-            self._wait(-len(first.changes))
-            self._sleep()
-            return first
-        revision, changes = first.revision, list(first.changes)
-        while self._events and len(changes) + len(self._events[0].changes) <= MOST_TOGETHER:
+        events = self._events.popleft()
+        changes = list(events.changes)
+        while changes and self._events and len(changes) + len(self._events[0].changes) <= MOST_TOGETHER:
             events = self._events.popleft()
-            revision = events.revision
             changes += events.changes
         self._wait(-len(changes))
         self._sleep()
-        return Events(revision, tuple(changes))
+        return Events(events.revision, tuple(changes))
 
     def _sleep(self) -> None:
         """Until he is woken again; not while anything is left of that for which he was."""
