@@ -357,10 +357,9 @@ void Transaction::set_numbered_slices(ClusterId member, std::string_view space, 
   SliceKey key{shared().services.id(space, service), member, 0};
   for (std::size_t i = 0; i < std::max(slices.size(), before); ++i) {
     key.slice = shared().strings.id(std::to_string(i));
-    if (i < slices.size())
-      replace_slice(key, slice_rows(key, slices[i].endpoints, slices[i].ports, kDefaultWeight));
-    else
-      replace_slice(key, {});
+    const bool gone = i >= slices.size();
+    replace_slice(key,
+                  gone ? SliceRows() : slice_rows(key, slices[i].endpoints, slices[i].ports, kDefaultWeight));
   }
 }
 
@@ -392,13 +391,16 @@ void Transaction::replace_slice(const SliceKey& key, const SliceRows& rows) {
   auto next = rows.begin();
   for (const auto& [row_key, row] : old) {
     for (; next != rows.end() && next->first < row_key; ++next) put_row(offer, next->first, next->second);
-    const bool stays = next != rows.end() && next->first == row_key;
-    if (!stays || next->second != row) drop_row(offer, row_key, row);
-    if (!stays)
+    if (next == rows.end() || next->first != row_key) {
+      drop_row(offer, row_key, row);
       offer.rows.erase(row_key);
-    else if (next->second != row)
+      continue;
+    }
+    if (next->second != row) {
+      drop_row(offer, row_key, row);
       put_row(offer, row_key, next->second);
-    if (stays) ++next;
+    }
+    ++next;
   }
   for (; next != rows.end(); ++next) put_row(offer, next->first, next->second);
   if (rows.empty())
